@@ -1,0 +1,38 @@
+"""The seam through which time comes in."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+# CLOCK_BOOTTIME also counts a suspended machine's time, so a lease cannot outlive a closed laptop lid.
+_BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+
+
+class Clock(Protocol):
+    """Tell wall-clock and monotonic time, and wait."""
+
+    def now(self) -> datetime:
+        """The wall clock, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards and go on while the process is stopped."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds`."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic() if _BOOTTIME is None else time.clock_gettime(_BOOTTIME)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)

@@ -1,0 +1,112 @@
+"""The catalogue of every Redis key that pombo reads or writes.
+
+`NS` is the namespace (`POMBO_NAMESPACE`), `S` a source's name, `P` a partition number. All keys of one source
+share the hash tag `{S}`, so that one script may touch them on Redis Cluster; names with `@` cannot collide with a
+source, whose name holds none.
+
+| key | type | owner | lifetime | meaning |
+|---|---|---|---|---|
+| `NS:{@registry}:sources` | hash | registry | kept | name → public settings, JSON with `"v"` |
+| `NS:{@registry}:secrets` | hash | registry | kept | name → encrypted write key, JSON with `"v"` |
+| `NS:{@registry}:lookup` | hash | registry | kept | keyed hash of a write or intake key → name |
+| `NS:{@registry}:version` | int | registry | kept | moves at each change of any source; what workers watch |
+| `NS:{@fleet}:workers` | hash | workers | until stopped or silent | worker id → JSON with its beat counter |
+| `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis seconds of the last announcement |
+| `NS:{@rate.G}:rate` | hash | workers | 1 h after use | token bucket of rate group G |
+| `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
+| `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, last success, ramp |
+| `NS:{S}:rate` | hash | workers | 1 h after use | token bucket of a source without rate group |
+| `NS:{S}:stream:P` | stream | producers append, lease holder removes | with the source | record batches in order |
+| `NS:{S}:lease:P` | string | workers | until released | `worker id:fencing token` of the holder |
+| `NS:{S}:record:P` | hash | lease holder | until acked | the in-flight record |
+| `NS:{S}:session:I` | hash | producer session I | 48 h after use | last sequence and its reply |
+| `NS:{S}:ids` | hash | workers | with the source | generations of the idempotency store |
+| `NS:{S}:ids:G:B` | set of ints | workers | twice the window | bucket B of generation G |
+| `NS:{S}:dead` | stream | workers append, jobs remove | until redriven or discarded | dead letters |
+| `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Name the keys that belong to the whole installation."""
+
+    namespace: str = "pombo"
+
+    @property
+    def sources(self) -> str:
+        return f"{self.namespace}:{{@registry}}:sources"
+
+    @property
+    def secrets(self) -> str:
+        return f"{self.namespace}:{{@registry}}:secrets"
+
+    @property
+    def lookup(self) -> str:
+        return f"{self.namespace}:{{@registry}}:lookup"
+
+    @property
+    def version(self) -> str:
+        return f"{self.namespace}:{{@registry}}:version"
+
+    @property
+    def workers(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:workers"
+
+    @property
+    def active(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:active"
+
+    @property
+    def wake(self) -> str:
+        return f"{self.namespace}:wake"
+
+    def group_rate(self, group: str) -> str:
+        return f"{self.namespace}:{{@rate.{group}}}:rate"
+
+    def of(self, source: str) -> "SourceKeys":
+        return SourceKeys(f"{self.namespace}:{{{source}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKeys:
+    """Name the keys of one source; all carry its hash tag."""
+
+    prefix: str
+
+    @property
+    def ledger(self) -> str:
+        return f"{self.prefix}:ledger"
+
+    @property
+    def flow(self) -> str:
+        return f"{self.prefix}:flow"
+
+    @property
+    def rate(self) -> str:
+        return f"{self.prefix}:rate"
+
+    @property
+    def ids(self) -> str:
+        return f"{self.prefix}:ids"
+
+    @property
+    def dead(self) -> str:
+        return f"{self.prefix}:dead"
+
+    def stream(self, partition: int) -> str:
+        return f"{self.prefix}:stream:{partition}"
+
+    def lease(self, partition: int) -> str:
+        return f"{self.prefix}:lease:{partition}"
+
+    def record(self, partition: int) -> str:
+        return f"{self.prefix}:record:{partition}"
+
+    def session(self, session: str) -> str:
+        return f"{self.prefix}:session:{session}"
+
+    def bucket(self, generation: int, bucket: int) -> str:
+        return f"{self.prefix}:ids:{generation}:{bucket}"

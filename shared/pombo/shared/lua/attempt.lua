@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Ask to send claimed events again: the same gate as a claim, and a note in each in-flight record.
+--
+-- KEYS  1 flow   2 rate   then per part: lease, record
+-- ARGV  1 plan, JSON: {"rate", "burst", "events" (that will be sent), "parts": [{"lease", "id",
+--         "unknown_since", "failing_since"}]} (ms, 0 for none: when sends with an unknown outcome, and failures, began)
+-- Returns  {"go", now ms, probe (0|1), last success ms, part…}    parts all "held"
+--          {"closed", now ms, reason, wait ms, last success ms, part…}
+--          {"lost", now ms, part…}    some part's lease or record is gone; nothing was written
+--          each part is "held", "lost" (lease) or "gone" (record)
+-- Cost  O(parts)
+--include gate
+local flow, rate = KEYS[1], KEYS[2]
+local plan = cjson.decode(ARGV[1])
+local now = milliseconds()
+local parts, whole = {}, true
+for number, part in ipairs(plan.parts) do
+  local at = 3 + 2 * (number - 1)
+  if redis.call('GET', KEYS[at]) ~= part.lease then
+    parts[number], whole = 'lost', false
+  elseif redis.call('HGET', KEYS[at + 1], 'id') ~= part.id then
+    parts[number], whole = 'gone', false
+  else
+    parts[number] = 'held'
+  end
+end
+if not whole then
+  return { 'lost', now, unpack(parts) }
+end
+local success = tonumber(redis.call('HGET', flow, 'last_success') or '0')
+local gated = gate(flow, rate, plan.rate, plan.burst, now)
+if not gated.open then
+  return { 'closed', now, gated.reason, gated.wait, success, unpack(parts) }
+end
+
+for number, part in ipairs(plan.parts) do
+  local record = KEYS[3 + 2 * (number - 1) + 1]
+  redis.call('HINCRBY', record, 'attempts', 1)
+  redis.call('HSET', record, 'sent_at', string.format('%.0f', now), 'unknown_since', string.format('%.0f', part.unknown_since),
+    'failing_since', string.format('%.0f', part.failing_since))
+end
+pass(gated, flow, rate, plan.events, now)
+return { 'go', now, gated.probe and 1 or 0, success, unpack(parts) }

@@ -1,0 +1,32 @@
+#!lua flags=allow-oom
+-- Move the first entry of a partition to the dead letters as it is, because it cannot be read.
+--
+-- KEYS  1 ledger   2 dead   3 lease   4 record   5 stream
+-- ARGV  1 lease   2 entry id   3 header of the letter   4 reason
+-- Returns  "ok" (also when the entry is gone already), "lost" (lease), "record" (something is in flight), "moved"
+-- Cost  O(1)
+local ledger, dead, stream = KEYS[1], KEYS[2], KEYS[5]
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then
+  return 'lost'
+elseif redis.call('EXISTS', KEYS[4]) == 1 then
+  return 'record'
+end
+local entry = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+if #redis.call('XRANGE', stream, ARGV[2], ARGV[2]) == 0 then
+  return 'ok'
+elseif entry[1] ~= ARGV[2] then
+  return 'moved'
+end
+local fields = {}
+for i = 1, #entry[2], 2 do
+  fields[entry[2][i]] = entry[2][i + 1]
+end
+local events, payload = tonumber(fields.n) or 1, fields.b or ''
+
+redis.call('XADD', dead, '*', 'h', ARGV[3], 'b', payload, 'n', events)
+redis.call('XDEL', stream, ARGV[2])
+redis.call('HINCRBY', ledger, 'queued', -events)
+redis.call('HINCRBY', ledger, 'queued_bytes', -#payload)
+redis.call('HINCRBY', ledger, 'dead', events)
+redis.call('HINCRBY', ledger, 'died:' .. ARGV[4], events)
+return 'ok'

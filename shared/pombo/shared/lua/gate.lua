@@ -1,0 +1,66 @@
+-- Included: decides whether a source may send now. Reads only; `pass` writes what passing costs.
+--
+-- The flow hash: `paused` (any value), `parked` (reason), `parked_at`, `probe_at`, `hold_until` (all ms of Redis'
+-- clock), `last_success` (ms). The rate hash: `tokens` (events, may be negative: a debt), `at` (ms).
+-- Precedence: park, pause, hold, rate. After a hold the rate climbs from RAMP_START, doubling every half second,
+-- for RAMP_MS at most.
+local RAMP_START, RAMP_DOUBLING_MS, RAMP_MS = 100, 500, 5000
+local PROBE_EVERY_MS = 300000
+
+local function milliseconds()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local function effective_rate(limit, hold_until, now)
+  local since = now - hold_until
+  if hold_until > 0 and since < RAMP_MS then
+    local ramp = RAMP_START * 2 ^ (since / RAMP_DOUBLING_MS)
+    if limit == 0 or ramp < limit then
+      return ramp
+    end
+  end
+  return limit
+end
+
+-- Returns {open, reason, wait in ms, probe, rate in force, tokens}.
+local function gate(flow_key, rate_key, limit, burst, now)
+  local flow = redis.call('HMGET', flow_key, 'parked', 'probe_at', 'paused', 'hold_until')
+  local hold_until = tonumber(flow[4] or '0')
+  local probe = false
+  if flow[1] then
+    local probe_at = tonumber(flow[2] or '0')
+    if now < probe_at then
+      return { open = false, reason = 'parked', wait = probe_at - now }
+    end
+    probe = true
+  end
+  if flow[3] then
+    return { open = false, reason = 'paused', wait = PROBE_EVERY_MS }
+  end
+  if now < hold_until then
+    return { open = false, reason = 'held', wait = hold_until - now }
+  end
+  local rate = effective_rate(limit, hold_until, now)
+  if rate == 0 then
+    return { open = true, probe = probe, rate = 0 }
+  end
+  local stored = redis.call('HMGET', rate_key, 'tokens', 'at')
+  local tokens = tonumber(stored[1] or burst)
+  local elapsed = math.max(0, now - tonumber(stored[2] or now))
+  tokens = math.min(burst, tokens + rate * elapsed / 1000)
+  if tokens <= 0 then
+    return { open = false, reason = 'rate', wait = math.ceil((1 - tokens) / rate * 1000) }
+  end
+  return { open = true, probe = probe, rate = rate, tokens = tokens }
+end
+
+local function pass(gated, flow_key, rate_key, events, now)
+  if gated.probe then
+    redis.call('HSET', flow_key, 'probe_at', string.format('%.0f', now + PROBE_EVERY_MS))
+  end
+  if gated.rate > 0 then
+    redis.call('HSET', rate_key, 'tokens', string.format('%.3f', gated.tokens - events), 'at', string.format('%.0f', now))
+    redis.call('EXPIRE', rate_key, 3600)
+  end
+end

@@ -1,0 +1,108 @@
+#!lua flags=allow-oom
+-- Finish events of in-flight records: delivered ones, and ones that become dead letters. A record whose events are
+-- all finished leaves, with its entries.
+--
+-- KEYS  1 ledger   2 flow   3 dead   then per part: lease, record, stream
+--       then per dead letter: its id's bucket in every live generation
+-- ARGV  1 plan, JSON: {"success" (a request was accepted), "probe" (it was the probe of a parked source),
+--         "generations", "wake", "source", "parts": [{"lease", "id", "delivered": [[from, to]…] (0-based, inclusive),
+--         "letters": [{"index", "reason"}…]}]}
+--       then per letter, in the order of the parts: header, payload, member
+-- Returns  {now ms, part…}, each part one of
+--          {"ok", left}    {"gone"}: this record is finished already (a repeat)    {"lost"}: the lease is another's
+-- Cost  O(events of partly finished records + letters · generations)
+local ledger, flow, dead = KEYS[1], KEYS[2], KEYS[3]
+local plan = cjson.decode(ARGV[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local replies, open = { now }, {}
+local key, argument = 4 + 3 * #plan.parts, 2
+for number, part in ipairs(plan.parts) do
+  local at = 4 + 3 * (number - 1)
+  part.record, part.stream = KEYS[at + 1], KEYS[at + 2]
+  part.key, part.argument = key, argument
+  key = key + #part.letters * plan.generations
+  argument = argument + 3 * #part.letters
+  if redis.call('GET', KEYS[at]) ~= part.lease then
+    replies[number + 1] = { 'lost' }
+  else
+    local record = redis.call('HMGET', part.record, 'id', 'done', 'left', 'events', 'after', 'bytes')
+    if record[1] ~= part.id then
+      replies[number + 1] = { 'gone' }
+    else
+      part.done, part.left, part.events = record[2], tonumber(record[3]), tonumber(record[4])
+      part.after, part.bytes, part.number = record[5], tonumber(record[6]), number
+      open[#open + 1] = part
+    end
+  end
+end
+
+local function whole(part)
+  local range = part.delivered[1]
+  return #part.delivered == 1 and range[1] == 0 and range[2] == part.events - 1
+end
+
+local function bury(part, position, letter)
+  local blob = part.argument + 3 * (position - 1)
+  redis.call('XADD', dead, '*', 'h', ARGV[blob], 'b', ARGV[blob + 1])
+  for generation = 0, plan.generations - 1 do
+    redis.call('SREM', KEYS[part.key + (position - 1) * plan.generations + generation], ARGV[blob + 2])
+  end
+  redis.call('HINCRBY', ledger, 'dead', 1)
+  redis.call('HINCRBY', ledger, 'died:' .. letter.reason, 1)
+end
+
+for _, part in ipairs(open) do
+  local delivered, died = 0, 0
+  if whole(part) then
+    delivered = part.left
+  else
+    local done = {}
+    for event = 1, part.events do
+      done[event] = string.byte(part.done, event)
+    end
+    for _, range in ipairs(part.delivered) do
+      for event = range[1] + 1, range[2] + 1 do
+        if done[event] == 48 then
+          done[event] = 49
+          delivered = delivered + 1
+        end
+      end
+    end
+    for position, letter in ipairs(part.letters) do
+      if done[letter.index + 1] == 48 then
+        done[letter.index + 1] = 49
+        died = died + 1
+        bury(part, position, letter)
+      end
+    end
+    for event = 1, part.events do
+      done[event] = string.char(done[event])
+    end
+    part.done = table.concat(done)
+  end
+  local left = part.left - delivered - died
+  if delivered > 0 then
+    redis.call('HINCRBY', ledger, 'delivered', delivered)
+  end
+  if delivered + died > 0 then
+    redis.call('HINCRBY', ledger, 'in_flight', -(delivered + died))
+  end
+  if left == 0 then
+    redis.call('DEL', part.record)
+    redis.call('XTRIM', part.stream, 'MINID', '=', part.after)
+    redis.call('HINCRBY', ledger, 'queued_bytes', -part.bytes)
+  else
+    redis.call('HSET', part.record, 'done', part.done, 'left', left)
+  end
+  replies[part.number + 1] = { 'ok', left }
+end
+if plan.success and #open > 0 then
+  redis.call('HSET', flow, 'last_success', string.format('%.0f', now))
+  if plan.probe then
+    redis.call('HDEL', flow, 'parked', 'parked_at', 'probe_at')
+    redis.call('PUBLISH', plan.wake, plan.source)
+  end
+end
+return replies

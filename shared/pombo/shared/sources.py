@@ -1,0 +1,93 @@
+"""Sources as everyone may see them: no key of any kind in here."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from pombo.shared.errors import StoredVersionError
+
+REGION_HOSTS = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
+
+SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Source(BaseModel):
+    """One Segment source's settings, as stored under its name in the registry.
+
+    Producers read it for `partitions`, `incarnation` and `backlog_bytes`; workers for the rest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: Literal[1] = 1
+    name: SourceName
+    incarnation: str
+    """Random id made when the source is added; a removed and re-added source is another one."""
+    partitions: int = Field(default=8, ge=1, le=256)
+    """How many ordered streams; fixed when the source is made."""
+    region: Literal["us", "eu"] | None = "us"
+    endpoint: str | None = None
+    """Root URL that replaces the region's host, without a trailing `/v1`."""
+    rate: float = Field(default=1000, ge=0)
+    """Events per second over the whole fleet; 0 is off. 1,000 is Segment's documented ceiling per workspace."""
+    burst: float | None = Field(default=None, gt=0)
+    """Events that may go at once after a quiet time; default one second's worth of `rate`."""
+    rate_group: SourceName | None = None
+    """Sources of one group share one rate: that of a Segment workspace."""
+    max_age_s: float = Field(default=86_400, gt=0)
+    """Seconds of failing, counted from an event's first send, after which it is dead as `expired`."""
+    window_s: float = Field(default=86_400, ge=60)
+    """Seconds for which a messageId is remembered."""
+    backlog_bytes: int = Field(default=1 << 30, ge=0)
+    """Compressed bytes that may wait in Redis; appends beyond are refused. 0 is no limit."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _root(cls, value: str | None) -> str | None:
+        return None if value is None else endpoint_root(value)
+
+    @property
+    def url(self) -> str:
+        """Where batches are posted."""
+        root = self.endpoint or REGION_HOSTS[self.region or "us"]
+        return f"{root}/v1/batch"
+
+    def dump(self) -> bytes:
+        """The JSON stored in the registry."""
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def load(cls, name: str, stored: bytes) -> Self:
+        """Read what `dump` wrote.
+
+        Raises:
+            StoredVersionError: another version of pombo wrote it; it is left as it is.
+        """
+        try:
+            return cls.model_validate_json(stored)
+        except ValidationError as error:
+            raise StoredVersionError(
+                f"source {name!r} was stored in a form that this pombo cannot read; "
+                "upgrade pombo here, the source is left as it is"
+            ) from error
+
+
+def endpoint_root(value: str) -> str:
+    """Normalise an endpoint to its root: scheme, host and path, no trailing slash or `/v1`.
+
+    Raises:
+        ValueError: `value` is no http(s) URL.
+    """
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(value.strip())
+    try:
+        ok = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        ok = False
+    if not ok or parts.query or parts.fragment or parts.username:
+        raise ValueError(
+            f"endpoint {value!r} is no URL; give a root such as https://api.segment.io (no key, query or fragment)"
+        )
+    root = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    return root.removesuffix("/v1").rstrip("/")

@@ -1,0 +1,324 @@
+"""The life of one request's events, from claim to settlement."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Protocol
+
+from pombo.shared.clock import Clock
+from pombo.shared.deadletters import Attempt, LetterHeader
+from pombo.shared.logs import get_logger
+from pombo.shared.sources import Source
+from pombo.worker.answers import Answer, Outcome, Verdict, classify
+from pombo.worker.backoff import backoff
+from pombo.worker.metrics import Metrics
+from pombo.worker.parts import Chunk, Part, chunks
+from pombo.worker.patience import Decision, Trouble, decide, outcome_lost
+from pombo.worker.store import Letter, SourceStore
+from pombo.worker.transport import Request, Transport, make_request
+
+log = get_logger("pombo.worker.delivery")
+
+WAITING = frozenset({"held", "parked", "paused"})
+"""Reasons of a shut gate that stop the clock of `max_age`."""
+PARK_SUSPECTS = 3
+"""So many events refused alone, and nothing of their request accepted: the fault is not theirs."""
+LETTERS_AT_ONCE = 200
+_LIMITED_BASE_S = 1.0
+_LIMITED_CAP_S = 60.0
+
+
+class Guard(Protocol):
+    """Know whether this worker may still believe in its leases."""
+
+    def fresh(self) -> bool:
+        """Whether a beat was confirmed lately enough."""
+        ...
+
+    async def confirmed(self) -> None:
+        """Wait until a beat is confirmed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every delivery of a worker works with; all of it comes in from outside."""
+
+    transport: Transport
+    clock: Clock
+    rng: random.Random
+    metrics: Metrics
+    guard: Guard
+
+
+class Lane(Protocol):
+    """The source's side of a delivery."""
+
+    store: SourceStore
+    tools: Tools
+
+    @property
+    def source(self) -> Source: ...
+    @property
+    def write_key(self) -> str: ...
+    @property
+    def stopping(self) -> bool: ...
+    async def pause(self, seconds: float, parts: Sequence[Part]) -> bool: ...
+
+
+class _Ending(Enum):
+    DONE = auto()
+    SPLIT = auto()
+    SPLIT_POISON = auto()
+    STOPPED = auto()
+
+
+@dataclass(slots=True)
+class _Suspect:
+    chunk: Chunk
+    answer: Answer
+    reason: str
+
+
+@dataclass(eq=False)
+class Delivery:
+    """Bring claimed events to Segment.
+
+    1. The claim has written their in-flight records; the first request goes out at once.
+    2. Accepted: the events are settled, and leave.
+    3. Asked to wait, or turned away for a reason that is the source's: the gate shuts for the fleet, and the same
+       events go again when it opens.
+    4. Failed: the same events go again after a backoff; see `patience` for when that ends.
+    5. Refused: the chunk is bisected, first half first; an event refused alone is a suspect, and dead as soon as
+       anything of its request is accepted or the last chunk is through. When all are refused alone, the fault is
+       the source's: it is parked and nothing dies.
+    6. A part whose lease is lost is left alone: its new owner resumes its record.
+    7. At a stop, what is waiting is left where it is; the record says what is still to do.
+    """
+
+    lane: Lane
+    parts: list[Part]
+    sends: int = 0
+    probe: bool = False
+    _admitted: bool = False
+    _accepted: bool = False
+    _limited: int = 0
+    _last_success: int = 0
+    _lost: list[Part] = field(default_factory=list)
+    _suspects: list[_Suspect] = field(default_factory=list)
+
+    async def run(self) -> None:
+        """Work until every event is settled, lost to another worker, or left at a stop."""
+        self._admitted = self.sends == 0
+        pending = chunks(self.parts, self.sends)[::-1]
+        while pending:
+            chunk = pending.pop().without(self._lost)
+            ending = await self._send(chunk) if chunk.events else _Ending.DONE
+            if ending is _Ending.STOPPED:
+                return
+            if ending in {_Ending.SPLIT, _Ending.SPLIT_POISON}:
+                pending += chunk.halves(poison=ending is _Ending.SPLIT_POISON)[::-1]
+            if not pending:
+                pending = await self._judge_suspects()
+
+    async def _send(self, chunk: Chunk) -> _Ending:
+        failures = 0
+        while True:
+            if not await self._admission(chunk):
+                return _Ending.STOPPED if self.lane.stopping or chunk.without(self._lost).events else _Ending.DONE
+            chunk.slices = chunk.without(self._lost).slices
+            answer, verdict = await self._exchange(chunk)
+            if verdict.outcome is Outcome.DELIVERED:
+                await self._deliver(chunk)
+                return _Ending.DONE
+            if verdict.outcome is Outcome.REFUSED:
+                return await self._refuse(chunk, answer, verdict)
+            if verdict.outcome is Outcome.HOLD:
+                await self._hold(verdict)
+            elif verdict.outcome is Outcome.PARK:
+                await self._park(verdict.reason)
+            else:
+                failures += 1
+                ending = await self._fail(chunk, failures, answer, verdict)
+                if ending is not None:
+                    return ending
+
+    # -- before a request -----------------------------------------------------------------------------------------
+
+    async def _admission(self, chunk: Chunk) -> bool:
+        """Wait until `chunk` may be sent; False when it is not to be sent by us any more."""
+        if self._admitted and self.lane.tools.guard.fresh():
+            self._admitted = False
+            return True
+        self._admitted = False
+        while not self.lane.stopping:
+            await self.lane.tools.guard.confirmed()
+            if await self._bury_outdated(chunk):
+                return False
+            attempt = await self.lane.store.attempt(chunk)
+            if attempt.lost:
+                self._lost += attempt.lost
+                chunk.slices = chunk.without(self._lost).slices
+                if not chunk.events:
+                    return False
+                continue
+            self._last_success = attempt.last_success
+            if attempt.go and self.lane.tools.guard.fresh():
+                self.probe = attempt.probe
+                return True
+            if attempt.closed is not None and not await self._wait_at_gate(chunk, attempt.closed.reason, attempt.closed.wait_s):
+                return False
+        return False
+
+    async def _wait_at_gate(self, chunk: Chunk, reason: str, seconds: float) -> bool:
+        if reason in WAITING:
+            for part in chunk.parts:
+                part.failing_since = 0
+        return await self.lane.pause(seconds, chunk.parts)
+
+    async def _bury_outdated(self, chunk: Chunk) -> bool:
+        now = self.lane.store.now_ms()
+        if not any(outcome_lost(part.unknown_since, now) for part in chunk.parts):
+            return False
+        answer = Answer(None, failure="no answer within Segment's 24 h window for repeated messageIds")
+        await self._bury([_Suspect(one, answer, "outcome_unknown") for one in chunk.singles()])
+        chunk.slices = []
+        return True
+
+    # -- the request ----------------------------------------------------------------------------------------------
+
+    async def _exchange(self, chunk: Chunk) -> tuple[Answer, Verdict]:
+        tools, source = self.lane.tools, self.lane.source
+        bodies = chunk.bodies()
+        request = make_request(source.url, self.lane.write_key, bodies, sends=chunk.sends, now=tools.clock.now())
+        started = tools.clock.monotonic()
+        answer = await tools.transport.post(request)
+        seconds = tools.clock.monotonic() - started
+        verdict = classify(answer, tools.clock.now())
+        chunk.note(self._history(answer, verdict, seconds))
+        self._count(chunk, request, answer, verdict, seconds)
+        return answer, verdict
+
+    def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
+        note = "" if verdict.outcome is Outcome.DELIVERED else self._public(answer)[:200]
+        return {
+            "at": iso(self.lane.store.now_ms()), "status": answer.status, "outcome": verdict.outcome.value,
+            "duration_s": round(seconds, 3), "note": note,
+        }  # fmt: skip
+
+    def _public(self, answer: Answer) -> str:
+        return answer.text().replace(self.lane.write_key, "***")
+
+    def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
+        metrics, name = self.lane.tools.metrics, self.lane.source.name
+        metrics.requests.labels(name, str(answer.status or "error")).inc()
+        metrics.request_seconds.labels(name).observe(seconds)
+        metrics.request_events.labels(name).observe(chunk.events)
+        metrics.request_bytes.labels(name).observe(len(request.body))
+        if verdict.outcome is not Outcome.DELIVERED:
+            metrics.retries.labels(name, verdict.outcome.value).inc()
+        log.info(
+            "delivery.attempted", source=name, partitions=[part.partition for part in chunk.parts],
+            request=chunk.parts[0].record, events=chunk.events, bytes=len(request.body), attempt=chunk.sends,
+            status=answer.status, duration_s=round(seconds, 4), outcome=verdict.outcome.value,
+            failure=answer.failure or None, wait_s=verdict.wait,
+        )  # fmt: skip
+
+    # -- after a request ------------------------------------------------------------------------------------------
+
+    async def _deliver(self, chunk: Chunk) -> None:
+        self._accepted = True
+        self._limited = 0
+        self._lost += await self.lane.store.settle(chunk, (), probe=self.probe)
+        self.probe = False
+        self._observe_age(chunk)
+        await self._bury(self._suspects)
+        self._suspects = []
+
+    def _observe_age(self, chunk: Chunk) -> None:
+        now = self.lane.store.now_ms()
+        histogram = self.lane.tools.metrics.end_to_end_seconds.labels(self.lane.source.name)
+        for part in chunk.parts:
+            for entry in part.entries:
+                histogram.observe(max(0, now - entry.accepted_ms) / 1000)
+
+    async def _refuse(self, chunk: Chunk, answer: Answer, verdict: Verdict) -> _Ending:
+        if chunk.events > 1:
+            return _Ending.SPLIT
+        suspect = _Suspect(chunk, answer, verdict.reason)
+        if self._accepted:
+            await self._bury([suspect])
+        else:
+            self._suspects.append(suspect)
+        return _Ending.DONE
+
+    async def _hold(self, verdict: Verdict) -> None:
+        self._limited += 1
+        seconds = verdict.wait
+        if seconds is None:
+            seconds = min(_LIMITED_CAP_S, _LIMITED_BASE_S * 2.0 ** (self._limited - 1))
+        await self.lane.store.hold(seconds)
+
+    async def _park(self, reason: str) -> None:
+        if await self.lane.store.park(reason):
+            log.error("source.parked", source=self.lane.source.name, reason=reason)
+
+    async def _fail(self, chunk: Chunk, failures: int, answer: Answer, verdict: Verdict) -> _Ending | None:
+        now = self.lane.store.now_ms()
+        for part in chunk.parts:
+            part.failing_since = part.failing_since or now
+            if verdict.unknown:
+                part.unknown_since = part.unknown_since or now
+        decision = decide(self._trouble(chunk, failures, now), self.lane.source.max_age_s)
+        if decision is Decision.SPLIT:
+            return _Ending.SPLIT_POISON
+        if decision is not Decision.RETRY:
+            await self._bury([_Suspect(one, answer, decision.value) for one in chunk.singles()])
+            return _Ending.DONE
+        wait = backoff(failures, self.lane.tools.rng)
+        return None if await self.lane.pause(wait, chunk.parts) else _Ending.STOPPED
+
+    def _trouble(self, chunk: Chunk, failures: int, now: int) -> Trouble:
+        return Trouble(
+            events=chunk.events, failures=failures, poison=chunk.poison, now=now, last_success=self._last_success,
+            failing_since=min(part.failing_since for part in chunk.parts),
+            unknown_since=min((p.unknown_since for p in chunk.parts if p.unknown_since), default=0),
+        )  # fmt: skip
+
+    # -- dead letters ---------------------------------------------------------------------------------------------
+
+    async def _judge_suspects(self) -> list[Chunk]:
+        """Decide about events refused alone when nothing of their request was accepted."""
+        suspects = [s for s in self._suspects if s.chunk.without(self._lost).events]
+        self._suspects = []
+        if len(suspects) < PARK_SUSPECTS:
+            await self._bury(suspects)
+            return []
+        await self._park(f"Segment refuses every event, each alone: {self._public(suspects[-1].answer)[:200]}")
+        return chunks([part for part in self.parts if part not in self._lost], suspects[-1].chunk.sends)[::-1]
+
+    async def _bury(self, suspects: Sequence[_Suspect]) -> None:
+        letters = [self._letter(suspect) for suspect in suspects if suspect.chunk.without(self._lost).events]
+        for start in range(0, len(letters), LETTERS_AT_ONCE):
+            some = letters[start : start + LETTERS_AT_ONCE]
+            self._lost += await self.lane.store.settle(None, some)
+            for letter in some:
+                name, partition = self.lane.source.name, letter.part.partition
+                log.warning("event.dead", source=name, reason=letter.reason, partition=partition)
+
+    def _letter(self, suspect: _Suspect) -> Letter:
+        ((part, (index,)),) = suspect.chunk.slices
+        header = LetterHeader(
+            reason=suspect.reason, status=suspect.answer.status, attempts=suspect.chunk.sends,
+            answer=self._public(suspect.answer) or None, partition=part.partition,
+            accepted_at=iso(part.accepted_ms(index)), history=suspect.chunk.history,
+        )  # fmt: skip
+        return Letter(part, index, suspect.reason, header.dump())
+
+
+def iso(milliseconds: int) -> str:
+    """An instant of Redis' clock, in ISO 8601."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,135 @@
+"""The fleet as one worker sees it: who lives, and which partitions are active."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+
+import orjson
+from redis.asyncio import Redis
+
+from pombo.shared.clock import Clock
+from pombo.shared.keys import Keys
+from pombo.shared.scripts import script
+from pombo.worker.assignment import assign
+from pombo.worker.link import Link
+from pombo.worker.membership import FENCE_S, Membership
+from pombo.worker.store import new_token
+
+IDLE_S = 120
+"""A partition without news for this long is no longer active; producers announce theirs every 20 s."""
+
+
+class BeatGuard:
+    """Know whether this worker's beat was confirmed lately, on its own monotonic clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._confirmed = float("-inf")
+        self._event = asyncio.Event()
+
+    def fresh(self) -> bool:
+        return self._clock.monotonic() - self._confirmed < FENCE_S
+
+    async def confirmed(self) -> None:
+        while not self.fresh():
+            self._event.clear()
+            await self._event.wait()
+
+    def confirm(self, begun: float) -> None:
+        """Note that the beat that was begun at `begun` (monotonic) reached Redis."""
+        self._confirmed = begun
+        self._event.set()
+
+
+class Fleet:
+    """Beat, and read what the others do."""
+
+    def __init__(self, redis: "Redis", keys: Keys, clock: Clock, guard: BeatGuard) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{new_token()[:6]}"
+        self.stopping = False
+        self._redis = redis
+        self._keys = keys
+        self._clock = clock
+        self._guard = guard
+        self._membership = Membership()
+        self._beat = 0
+        self._workers: dict[str, bytes] = {}
+        self._active: dict[str, int] = {}
+        self._seconds = 0
+        self._started = clock.now().isoformat(timespec="seconds")
+
+    async def show(self, partitions: int) -> None:
+        """Beat once, telling how many partitions this worker holds; raises what the client raises."""
+        begun = self._clock.monotonic()
+        self._beat += 1
+        keys = [self._keys.workers, self._keys.active]
+        reply = await script("beat").acall(self._redis, keys, [self.id, self._describe(partitions)])
+        self._seconds = int(reply[0])
+        self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
+        self._active = {k.decode(): int(float(v)) for k, v in zip(reply[2][::2], reply[2][1::2], strict=True)}
+        self._membership.observe({w: _read_beat(text) for w, text in self._workers.items()}, self._clock.monotonic())
+        self._guard.confirm(begun)
+
+    def _describe(self, partitions: int) -> bytes:
+        return orjson.dumps({
+            "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(), "partitions": partitions,
+            "started": self._started, "stopping": self.stopping,
+        })  # fmt: skip
+
+    def excuse(self) -> None:
+        """Redis was away: nobody could beat, so nobody is dead for it."""
+        self._membership.excuse(self._clock.monotonic())
+
+    def heard_of(self, partition: str) -> bool:
+        """Take in that a partition got its first entry; whether that is news."""
+        news = partition not in self._active
+        self._active[partition] = self._seconds
+        return news
+
+    def dead(self, worker: str) -> bool:
+        """Whether leases of `worker` may be taken over."""
+        return self._membership.dead(worker, self._clock.monotonic())
+
+    def wanted(self, known: Iterable[str]) -> set[str]:
+        """The active ones among the `known` partitions that this worker should hold."""
+        live = {w for w in self._membership.live(self._clock.monotonic()) if not _is_stopping(self._workers.get(w, b""))}
+        live = live - {self.id} if self.stopping else live | {self.id}
+        return {partition for partition, owner in assign(known, live).items() if owner == self.id}
+
+    @property
+    def active(self) -> set[str]:
+        """Partitions with news in the last two minutes or so, as `source/partition`."""
+        return set(self._active)
+
+    def idle(self, partition: str) -> bool:
+        """Whether an active partition has been without news for so long that it may be let go."""
+        score = self._active.get(partition)
+        return score is not None and self._seconds - score > IDLE_S
+
+    async def prune(self, link: Link, idle: Iterable[str]) -> None:
+        """Forget workers silent for long, and the `idle` partitions unless they had news since."""
+        silent = self._membership.silent(self._clock.monotonic()) - {self.id}
+        workers = [x for w in silent for x in (w, self._workers.get(w, b""))]
+        partitions = [x for p in idle for x in (p, str(self._active[p]))]
+        if workers or partitions:
+            keys = [self._keys.workers, self._keys.active]
+            await link.script("prune", keys, [len(silent), *workers, *partitions])
+
+    async def leave(self, link: Link) -> None:
+        """Say goodbye, so that nobody waits for this worker's silence."""
+        await link.script("beat", [self._keys.workers, self._keys.active], [self.id, ""])
+
+
+def _read_beat(text: bytes) -> int:
+    try:
+        return int(orjson.loads(text)["beat"])
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def _is_stopping(text: bytes) -> bool:
+    try:
+        return bool(orjson.loads(text).get("stopping"))
+    except (ValueError, AttributeError):
+        return False

@@ -1,0 +1,90 @@
+"""The idempotency store's arithmetic: where an id is remembered, and when a new generation begins.
+
+An id is a 63-bit member of one small set of integers; which set (bucket) comes from further bits of its hash that
+the member does not hold, so both together tell ids apart by about 63 + log2(buckets) bits. Sets stay in Redis'
+packed form up to 512 members (8 bytes each); a generation is sized for 200 members a bucket, so that 400, where a
+new one begins early, is still far from 512.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+MAX_GENERATIONS = 3
+FIRST_BUCKETS = 64
+MAX_BUCKETS = 1 << 20
+_TARGET = 200
+_FULL = 400
+_GROWTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation of remembered ids: its number, how many buckets it has, when it began and ended (ms)."""
+
+    number: int
+    buckets: int
+    born: int
+    ended: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The live generations, newest first, and the table's version ("" when nothing is stored yet)."""
+
+    version: str = ""
+    generations: tuple[Generation, ...] = ()
+
+    def dump(self) -> bytes:
+        """The JSON stored in Redis, with its own format version."""
+        rows = [[g.number, g.buckets, g.born, g.ended] for g in self.generations]
+        return orjson.dumps({"v": 1, "generations": rows})
+
+    @classmethod
+    def load(cls, version: bytes | None, stored: bytes | None) -> "Table":
+        """Read what `dump` wrote; nothing stored is an empty table."""
+        if not version or not stored:
+            return cls()
+        rows: list[Any] = orjson.loads(stored)["generations"]
+        return cls(version.decode(), tuple(Generation(*row) for row in rows))
+
+
+def members(message_ids: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Hash messageIds: `(member, spread)` each; the member has 63 bits, `spread` 32 others."""
+    hashed = []
+    for message_id in message_ids:
+        digest = blake2b(message_id, digest_size=12).digest()
+        hashed.append((int.from_bytes(digest[:8]) >> 1, int.from_bytes(digest[8:])))
+    return hashed
+
+
+def next_table(table: Table, *, now: int, count: int, window: int) -> Table | None:
+    """Decide whether a new generation begins; None keeps the table.
+
+    Args:
+        table: the table in force.
+        now: ms of Redis' clock.
+        count: ids in the newest generation.
+        window: ms for which an id is remembered.
+    """
+    version = str(int(table.version or "0") + 1)
+    if not table.generations:
+        return Table(version, (Generation(1, FIRST_BUCKETS, now),))
+    newest = table.generations[0]
+    live = tuple(g for g in table.generations[1:] if g.ended + window > now)
+    aged = now - newest.born >= window / 2
+    full = count >= newest.buckets * _FULL
+    if not (aged or full) or len(live) + 1 >= MAX_GENERATIONS:
+        return None
+    buckets = _size(newest, count, full=full and not aged)
+    ended = Generation(newest.number, newest.buckets, newest.born, now)
+    return Table(version, (Generation(newest.number + 1, buckets, now), ended, *live))
+
+
+def _size(newest: Generation, count: int, *, full: bool) -> int:
+    if full:
+        return min(MAX_BUCKETS, newest.buckets * _GROWTH)
+    return min(MAX_BUCKETS, max(FIRST_BUCKETS, count // _TARGET))

@@ -1,0 +1,333 @@
+"""One source's dispatcher in one worker: which of its partitions send what, and when."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pombo.shared.deadletters import LetterHeader
+from pombo.shared.errors import CorruptBatchError, PomboError, StoredVersionError
+from pombo.shared.logs import get_logger
+from pombo.shared.sources import Source
+from pombo.worker.delivery import Delivery, Tools, iso
+from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_EVENTS, Share, Waiting, pack
+from pombo.worker.parts import Entry, Part
+from pombo.worker.store import Claim, RawEntry, SourceStore, new_token
+
+log = get_logger("pombo.worker.lane")
+
+_READ_AT_ONCE: Final = 1000
+_POLL_S: Final = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Holding:
+    """A partition that this worker holds: its lease, the entries read ahead, and what is in flight."""
+
+    partition: int
+    lease: str
+    ahead: deque[Entry] = field(default_factory=deque)
+    hungry: bool = True
+    fresh: bool = True
+    part: Part | None = None
+    delivery: asyncio.Task[None] | None = None
+    leaving: bool = False
+    blocked: str = ""
+    batch_events: float = 1.0
+
+    @property
+    def behind(self) -> str:
+        """The id after which to read on; empty: from the start, because nothing of it is in our hands."""
+        if self.ahead:
+            return self.ahead[-1].id
+        return self.part.entries[-1].id if self.part and self.part.entries else ""
+
+    @property
+    def events_ahead(self) -> int:
+        return sum(len(entry.bodies) for entry in self.ahead)
+
+    def waiting(self) -> Waiting:
+        """What it could send now."""
+        return Waiting(self.partition, [(len(entry.bodies), entry.raw) for entry in self.ahead])
+
+    def forget(self) -> None:
+        """Drop what was read ahead; the stream still has it."""
+        self.ahead.clear()
+        self.hungry = True
+
+
+class Lane:
+    """Dispatch one source's partitions that this worker holds.
+
+    A loop that wakes at hints, at finished requests and at timers: resume records of partitions just leased, read
+    ahead, claim for as many requests as are ready, and let each run as a task of its own. One request at most is
+    in flight for a partition.
+    """
+
+    def __init__(self, source: Source, write_key: str, store: SourceStore, tools: Tools) -> None:
+        self.source = source
+        self.write_key = write_key
+        self.store = store
+        self.tools = tools
+        self.stopping = False
+        self.holdings: dict[int, Holding] = {}
+        self.lost: set[int] = set()
+        self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._shut_until = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- what the pool tells it -----------------------------------------------------------------------------------
+
+    def renew(self, source: Source, write_key: str) -> None:
+        """Take over changed settings."""
+        self.source, self.write_key = source, write_key
+        self.store.source = source
+        self.flow_changed()
+
+    def add(self, partition: int, lease: str) -> None:
+        """Start with a partition whose lease was just acquired."""
+        self.holdings[partition] = Holding(partition, lease)
+        self._woken.set()
+
+    def wake(self, partition: int | None = None) -> None:
+        """Look again: at one partition that got events, or at all."""
+        for holding in self.holdings.values() if partition is None else [self.holdings.get(partition)]:
+            if holding is not None:
+                holding.hungry = True
+        self._woken.set()
+
+    def flow_changed(self) -> None:
+        """Ask the gate again: a hold, park, pause or setting changed."""
+        self._shut_until = 0.0
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+        self._woken.set()
+
+    def leave(self, partition: int) -> None:
+        """Give a partition up as soon as nothing of it is on the wire."""
+        self.holdings[partition].leaving = True
+        self.flow_changed()
+
+    def stop(self) -> None:
+        """Send nothing more; requests on the wire may finish."""
+        self.stopping = True
+        self.flow_changed()
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests are under way."""
+        return bool(self._tasks)
+
+    def released(self) -> list[Holding]:
+        """Partitions that are done leaving: their leases may be handed back."""
+        return [h for h in self.holdings.values() if (h.leaving or self.stopping) and h.delivery is None]
+
+    def forget(self, partition: int) -> None:
+        """Drop a partition whose lease is handed back or lost."""
+        self.holdings.pop(partition, None)
+
+    # -- what deliveries ask --------------------------------------------------------------------------------------
+
+    async def pause(self, seconds: float, parts: Sequence[Part]) -> bool:
+        """Wait, or less when the source's flow changes; False when these parts are to be left alone."""
+        if not self._unwanted(parts):
+            try:
+                await asyncio.wait_for(self._changed.wait(), seconds)
+            except TimeoutError:
+                pass
+        return not self._unwanted(parts)
+
+    def _unwanted(self, parts: Sequence[Part]) -> bool:
+        return self.stopping or any(h.leaving for p in parts if (h := self.holdings.get(p.partition)))
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        while True:
+            await self._sleep()
+            if self.stopping:
+                continue
+            try:
+                await self._resume()
+                await self._fill()
+                await self._launch()
+            except Exception:
+                log.exception("lane.crashed", source=self.source.name)
+                self._back_off()
+
+    async def finished(self) -> None:
+        """Wait until no request is under way."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def abandon(self) -> None:
+        """Cancel the requests under way; their records say what is still to do."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _sleep(self) -> None:
+        shut = self._shut_until - self.tools.clock.monotonic()
+        try:
+            await asyncio.wait_for(self._woken.wait(), shut if shut > 0 else _POLL_S)
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    async def _resume(self) -> None:
+        fresh = [h for h in self.holdings.values() if h.fresh and not h.leaving and h.delivery is None]
+        leases = await self.store.leases([h.partition for h in fresh]) if fresh else []
+        for holding, lease in zip(fresh, leases, strict=True):
+            if lease != holding.lease:
+                self._lose(holding)
+                continue
+            try:
+                found = await self.store.resume(holding.partition, holding.lease)
+            except (StoredVersionError, CorruptBatchError) as error:
+                self._block(holding, error)
+                continue
+            holding.fresh = False
+            if found is not None:
+                part, _ = found
+                self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
+
+    async def _fill(self) -> None:
+        wanted = [h for h in self.holdings.values() if self._wants_entries(h)]
+        if not wanted or self._shut():
+            return
+        asked = [(h.partition, h.behind, self._count(h)) for h in wanted]
+        replies = await self.store.read(asked)
+        for holding, (_, behind, count), entries in zip(wanted, asked, replies, strict=True):
+            if holding.behind == behind:
+                await self._take_in(holding, entries, full=len(entries) == count)
+
+    def _wants_entries(self, holding: Holding) -> bool:
+        ready = holding.hungry and not holding.fresh and not holding.leaving and not holding.blocked
+        return ready and holding.events_ahead < MAX_CLAIM_EVENTS
+
+    def _count(self, holding: Holding) -> int:
+        return max(10, min(_READ_AT_ONCE, int(MAX_CLAIM_EVENTS / holding.batch_events) + 1))
+
+    async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
+        holding.hungry = full
+        for raw in entries:
+            try:
+                holding.ahead.append(raw.decode())
+            except CorruptBatchError as error:
+                await self._bury(holding, raw, error)
+                break
+            except StoredVersionError as error:
+                if not holding.ahead and holding.part is None:
+                    self._block(holding, error)
+                holding.hungry = False
+                break
+        if entries:
+            holding.batch_events = sum(entry.events for entry in entries) / len(entries) or 1.0
+
+    async def _bury(self, holding: Holding, raw: RawEntry, error: CorruptBatchError) -> None:
+        """Make an unreadable batch a dead letter, once it is the first of its partition."""
+        if holding.ahead or holding.part is not None:
+            holding.hungry = False
+            return
+        header = LetterHeader(
+            reason="corrupt", status=None, answer=str(error), attempts=0, partition=holding.partition,
+            accepted_at=iso(int(raw.id.partition("-")[0])), history=[],
+        )  # fmt: skip
+        word = await self.store.bury(holding.partition, holding.lease, raw.id, header.dump())
+        log.error("batch.corrupt", source=self.source.name, partition=holding.partition, entry=raw.id, error=str(error))
+        if word == "lost":
+            self._lose(holding)
+        holding.hungry = True
+        self._woken.set()
+
+    def _block(self, holding: Holding, error: PomboError) -> None:
+        if not holding.blocked:
+            log.error("partition.blocked", source=self.source.name, partition=holding.partition, error=str(error))
+        holding.blocked = str(error)
+
+    async def _launch(self) -> None:
+        idle = [h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh]
+        if self._shut():
+            return
+        most = max(1, min(MAX_REQUEST_EVENTS, int(self.store.flow.burst))) if self.store.flow.rate else MAX_REQUEST_EVENTS
+        for shares in pack([holding.waiting() for holding in idle], max_events=most):
+            if not await self._claim(shares):
+                return
+
+    async def _claim(self, shares: Sequence[Share]) -> bool:
+        """Claim for one request and start it; False when the gate is shut."""
+        holdings = [self.holdings[share.partition] for share in shares if share.partition in self.holdings]
+        parts = [self._part(self.holdings[s.partition], s) for s in shares if s.partition in self.holdings]
+        claim = await self.store.claim(parts)
+        ready = self._sort(holdings, parts, claim)
+        if ready:
+            delivery = Delivery(self, [part for _, part in ready], probe=claim.probe)
+            self._start(ready, delivery)
+        if claim.closed is not None:
+            self._shut_until = self.tools.clock.monotonic() + claim.closed.wait_s
+            if claim.closed.reason != "rate":
+                for holding in holdings:
+                    holding.forget()
+            return False
+        return True
+
+    def _part(self, holding: Holding, share: Share) -> Part:
+        entries = [holding.ahead[index] for index in range(share.entries)]
+        return Part(holding.partition, holding.lease, new_token(), entries)
+
+    def _sort(self, holdings: Sequence[Holding], parts: Sequence[Part], claim: Claim) -> list[tuple[Holding, Part]]:
+        ready = []
+        for holding, part, state in zip(holdings, parts, claim.states, strict=True):
+            if state == "claimed":
+                for _ in part.entries:
+                    holding.ahead.popleft()
+                if part.todo:
+                    ready.append((holding, part))
+                else:
+                    holding.hungry = True
+                    self._woken.set()
+            elif state in {"lost", "unknown"}:
+                self._lose(holding)
+            elif state in {"record", "moved"}:
+                holding.forget()
+                holding.fresh = True
+                self._woken.set()
+        return ready
+
+    def _start(self, pairs: Sequence[tuple[Holding, Part]], delivery: Delivery) -> None:
+        task = asyncio.create_task(delivery.run())
+        self._tasks.add(task)
+        for holding, part in pairs:
+            holding.part, holding.delivery = part, task
+        task.add_done_callback(lambda done: self._finish(done, pairs))
+
+    def _finish(self, task: asyncio.Task[None], pairs: Sequence[tuple[Holding, Part]]) -> None:
+        self._tasks.discard(task)
+        failed = not task.cancelled() and task.exception() is not None
+        if failed:
+            log.error("delivery.crashed", source=self.source.name, exc_info=task.exception())
+            self._back_off()
+        for holding, part in pairs:
+            holding.part = holding.delivery = None
+            holding.hungry = True
+            if part.todo or failed or task.cancelled():
+                holding.forget()
+                holding.fresh = True
+        self._woken.set()
+
+    def _lose(self, holding: Holding) -> None:
+        self.lost.add(holding.partition)
+        self.forget(holding.partition)
+
+    def _back_off(self) -> None:
+        """What crashed once may crash again: try in a second, not at once."""
+        self._shut_until = self.tools.clock.monotonic() + 1.0
+        for holding in self.holdings.values():
+            holding.forget()
+            holding.fresh = True
+        self._woken.set()
+
+    def _shut(self) -> bool:
+        return self.tools.clock.monotonic() < self._shut_until

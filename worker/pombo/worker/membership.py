@@ -1,0 +1,57 @@
+"""Who lives: workers whose beat moved lately, on the observer's own clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+TAKEOVER_S = 8.0
+"""Silence after which a worker counts as dead and its leases are taken over."""
+FENCE_S = 6.0
+"""Silence after which a worker itself sends nothing more: less than TAKEOVER_S, so that it stops first."""
+BEAT_S = 1.0
+FORGET_S = 60.0
+"""Silence after which a dead worker is forgotten altogether."""
+
+
+@dataclass(slots=True)
+class _Sighting:
+    beat: int
+    moved: float
+
+
+@dataclass(slots=True)
+class Membership:
+    """Remember when each worker's beat last moved; times are the observer's monotonic seconds."""
+
+    _seen: dict[str, _Sighting] = field(default_factory=dict)
+    _absent: dict[str, float] = field(default_factory=dict)
+
+    def observe(self, beats: Mapping[str, int], now: float) -> None:
+        """Take in the beats read at `now`; one that was never seen counts as alive."""
+        for gone in self._seen.keys() - beats.keys():
+            del self._seen[gone]
+        for back in self._absent.keys() & beats.keys():
+            del self._absent[back]
+        for worker, beat in beats.items():
+            sighting = self._seen.get(worker)
+            if sighting is None or sighting.beat != beat:
+                self._seen[worker] = _Sighting(beat, now)
+
+    def excuse(self, now: float) -> None:
+        """Start all silences anew: nobody could beat while Redis was away, so nobody is dead for it."""
+        for sighting in self._seen.values():
+            sighting.moved = now
+        self._absent = dict.fromkeys(self._absent, now)
+
+    def live(self, now: float) -> set[str]:
+        """The workers whose beat moved within TAKEOVER_S."""
+        return {worker for worker, s in self._seen.items() if now - s.moved < TAKEOVER_S}
+
+    def silent(self, now: float) -> set[str]:
+        """The workers to forget."""
+        return {worker for worker, s in self._seen.items() if now - s.moved >= FORGET_S}
+
+    def dead(self, worker: str, now: float) -> bool:
+        """Whether leases of `worker` may be taken over: silent, or not in the fleet, for TAKEOVER_S."""
+        sighting = self._seen.get(worker)
+        since = self._absent.setdefault(worker, now) if sighting is None else sighting.moved
+        return now - since >= TAKEOVER_S

@@ -1,0 +1,300 @@
+"""A worker process: its beat, its leases, and a lane for each source it has partitions of."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pombo.shared.connection import transient
+from pombo.shared.errors import PomboError
+from pombo.shared.keys import Keys
+from pombo.shared.logs import get_logger
+from pombo.shared.registry import Registry
+from pombo.shared.sources import Source
+from pombo.worker.delivery import Tools
+from pombo.worker.fleet import BeatGuard, Fleet
+from pombo.worker.lane import Lane
+from pombo.worker.link import Link
+from pombo.worker.membership import BEAT_S
+from pombo.worker.store import Flow, SourceStore, flow_of, new_token
+
+log = get_logger("pombo.worker.pool")
+
+SWEEP_S = 60.0
+STOP_GRACE_S = 25.0
+_BEAT_TIMEOUT_S = 3.0
+_TEND_TIMEOUT_S = 10.0
+
+
+class Pool:
+    """Take part in the fleet until told to stop.
+
+    1. Beat every second; read who else lives and which partitions are active.
+    2. Compute who should hold what; hand back what is another's, lease what is ours and free.
+    3. Give each lane its partitions; it delivers.
+    4. Every second look for entries whose wake-up was lost; every minute look at all sources.
+    5. At a stop: hand idle partitions back at once, finish or abandon what is on the wire, hand those back too.
+    """
+
+    def __init__(self, redis: "Redis", keys: Keys, registry: Registry, tools: Tools, guard: BeatGuard) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self.sources: dict[str, Source] = {}
+        self.fleet = Fleet(redis, keys, tools.clock, guard)
+        self._redis = redis
+        self._keys = keys
+        self._registry = registry
+        self._tools = tools
+        self._link = Link(redis, tools.clock, tools.metrics)
+        self._version = -1
+        self._nudged = asyncio.Event()
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._unusable: set[str] = set()
+        self._swept = float("-inf")
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then stop gracefully within 25 s."""
+        log.info("worker.started", worker=self.fleet.id)
+        duties: list[asyncio.Task[None]] = [asyncio.create_task(duty) for duty in (self._live(), self._tend(), self._listen())]
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([stopped, *duties], return_when=asyncio.FIRST_COMPLETED)
+            for duty in duties[1:]:
+                duty.cancel()
+            await self._shut_down()
+        finally:
+            stopped.cancel()
+            await _end([*duties, *self._loops.values()])
+        for duty in duties:
+            if not duty.cancelled() and (error := duty.exception()):
+                raise error
+        log.info("worker.stopped", worker=self.fleet.id)
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_BEAT_TIMEOUT_S):
+                    await self.fleet.show(sum(len(lane.holdings) for lane in self.lanes.values()))
+            except (RedisError, OSError, TimeoutError) as error:
+                if not (isinstance(error, TimeoutError) or transient(error)):
+                    raise
+                self.fleet.excuse()
+                log.debug("worker.beat_failed", error=f"{type(error).__name__}: {error}")
+            self._nudged.set()
+            await self._tools.clock.sleep(BEAT_S)
+
+    async def _tend(self) -> None:
+        while True:
+            await self._nudged.wait()
+            self._nudged.clear()
+            try:
+                async with asyncio.timeout(_TEND_TIMEOUT_S):
+                    await self._reload()
+                    await self._rebalance()
+                    await self._peek()
+                    await self._sweep()
+            except (RedisError, OSError, TimeoutError) as error:
+                if not (isinstance(error, TimeoutError) or transient(error)):
+                    raise
+                log.debug("worker.tending_failed", error=f"{type(error).__name__}: {error}")
+
+    # -- sources --------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> None:
+        version = await self._registry.version()
+        if version == self._version:
+            return
+        snapshot = await self._registry.snapshot()
+        self.sources = dict(snapshot.sources)
+        self._unusable.clear()
+        for name, lane in list(self.lanes.items()):
+            source = self.sources.get(name)
+            if source is None or source.incarnation != lane.source.incarnation:
+                await self._close_lane(name)
+                continue
+            lane.store.flow = self._flow(source)
+            lane.renew(source, await self._registry.write_key(name))
+        self._version = snapshot.version
+
+    def _flow(self, source: Source) -> Flow:
+        if source.rate_group is None:
+            return flow_of(source, None)
+        # A group's rate is one figure; where its sources disagree, the lowest is the safe one.
+        rates = [s.rate for s in self.sources.values() if s.rate_group == source.rate_group and s.rate > 0]
+        return flow_of(source, min(rates, default=0))
+
+    async def _lane(self, name: str) -> Lane | None:
+        lane = self.lanes.get(name)
+        if lane is not None or name in self._unusable:
+            return lane
+        source = self.sources[name]
+        try:
+            write_key = await self._registry.write_key(name)
+        except PomboError as error:
+            self._unusable.add(name)
+            log.error("source.unusable", source=name, error=str(error))
+            return None
+        store = SourceStore(self._link, self._keys, source, self._tools.clock)
+        store.flow = self._flow(source)
+        lane = self.lanes[name] = Lane(source, write_key, store, self._tools)
+        self._loops[name] = asyncio.create_task(lane.run())
+        return lane
+
+    async def _close_lane(self, name: str) -> None:
+        lane = self.lanes.pop(name)
+        lane.stop()
+        lane.abandon()
+        await _end([self._loops.pop(name)])
+
+    # -- partitions -----------------------------------------------------------------------------------------------
+
+    async def _rebalance(self) -> None:
+        wanted = self.fleet.wanted(p for p in self.fleet.active if self._known(p))
+        for name, lane in list(self.lanes.items()):
+            for partition in sorted(lane.lost):
+                log.warning("lease.lost", source=name, partition=partition)
+            lane.lost.clear()
+            for partition, holding in lane.holdings.items():
+                if f"{name}/{partition}" not in wanted and not holding.leaving:
+                    lane.leave(partition)
+            await self._hand_back(lane)
+            if not (lane.holdings or lane.busy or any(p.startswith(f"{name}/") for p in wanted)):
+                await self._close_lane(name)
+        for name, partitions in _by_source(wanted).items():
+            await self._acquire(name, partitions)
+
+    def _known(self, partition: str) -> bool:
+        name, _, number = partition.rpartition("/")
+        source = self.sources.get(name)
+        return source is not None and number.isdigit() and int(number) < source.partitions
+
+    async def _acquire(self, name: str, partitions: Iterable[int]) -> None:
+        lane = await self._lane(name)
+        missing = [p for p in partitions if lane is not None and p not in lane.holdings]
+        if lane is None or not missing:
+            return
+        free = []
+        for partition, lease in zip(missing, await lane.store.leases(missing), strict=True):
+            owner = lease.partition(":")[0]
+            if not lease or owner == self.fleet.id or self.fleet.dead(owner):
+                free.append((partition, lease, f"{self.fleet.id}:{new_token()}"))
+        if free:
+            await self._take(lane, free)
+
+    async def _take(self, lane: Lane, free: Sequence[tuple[int, str, str]]) -> None:
+        for (partition, old, new), ours in zip(free, await lane.store.change_leases(free), strict=True):
+            if not ours:
+                continue
+            lane.add(partition, new)
+            owner = old.partition(":")[0]
+            if owner and owner != self.fleet.id:
+                self._tools.metrics.takeovers.inc()
+                log.warning("lease.taken_over", source=lane.source.name, partition=partition, owner=owner)
+
+    async def _hand_back(self, lane: Lane) -> None:
+        released = lane.released()
+        if released:
+            await lane.store.change_leases([(h.partition, h.lease, "") for h in released])
+            for holding in released:
+                lane.forget(holding.partition)
+            await self._redis.publish(self._keys.wake, lane.source.name)
+
+    # -- what could have been missed ------------------------------------------------------------------------------
+
+    async def _peek(self) -> None:
+        idle: list[str] = []
+        for name, lane in self.lanes.items():
+            lengths = await lane.store.lengths()
+            for partition, holding in lane.holdings.items():
+                if holding.part is not None or holding.ahead:
+                    continue
+                if lengths[partition]:
+                    lane.wake(partition)
+                elif self.fleet.idle(f"{name}/{partition}"):
+                    idle.append(f"{name}/{partition}")
+        await self.fleet.prune(self._link, idle)
+
+    async def _sweep(self) -> None:
+        """Announce every partition that holds entries: the streams are the truth, announcements are hints."""
+        now = self._tools.clock.monotonic()
+        if now - self._swept < SWEEP_S:
+            return
+        for name, source in self.sources.items():
+            counts = await self._redis.hmget(self._keys.of(name).ledger, ["queued", "in_flight"])
+            if not any(int(count or 0) for count in counts):
+                continue
+            lengths = await SourceStore(self._link, self._keys, source, self._tools.clock).lengths()
+            found = [f"{name}/{partition}" for partition, length in enumerate(lengths) if length]
+            if found:
+                await self._link.script("announce", [self._keys.active], found)
+        self._swept = now
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+                    await channel.subscribe(self._keys.wake)
+                    for lane in self.lanes.values():
+                        lane.wake()
+                    while True:
+                        message = await channel.get_message(timeout=30.0)
+                        if message is not None:
+                            self._hear(message["data"].decode())
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("worker.deaf", error=f"{type(error).__name__}: {error}")
+                await self._tools.clock.sleep(0.5)
+
+    def _hear(self, message: str) -> None:
+        name, slash, partition = message.rpartition("/")
+        if not slash:
+            if message in self.lanes:
+                self.lanes[message].flow_changed()
+            self._nudged.set()
+            return
+        lane = self.lanes.get(name)
+        if self.fleet.heard_of(message):
+            self._nudged.set()
+        if lane is not None:
+            lane.wake(int(partition))
+
+    # -- the stop -------------------------------------------------------------------------------------------------
+
+    async def _shut_down(self) -> None:
+        self.fleet.stopping = True
+        for lane in self.lanes.values():
+            lane.stop()
+        try:
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._wind_down()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("worker.stopped_hard", error=f"{type(error).__name__}: {error}")
+
+    async def _wind_down(self) -> None:
+        lanes = list(self.lanes.values())
+        await asyncio.gather(*(self._hand_back(lane) for lane in lanes))
+        busy = [asyncio.create_task(lane.finished()) for lane in lanes if lane.busy]
+        if busy:
+            await asyncio.wait(busy, timeout=STOP_GRACE_S - 3)
+        for lane in lanes:
+            lane.abandon()
+            await lane.finished()
+        await asyncio.gather(*(self._hand_back(lane) for lane in lanes))
+        await self.fleet.leave(self._link)
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    ending = list(tasks)
+    for task in ending:
+        task.cancel()
+    await asyncio.gather(*ending, return_exceptions=True)
+
+
+def _by_source(partitions: set[str]) -> dict[str, list[int]]:
+    grouped: dict[str, list[int]] = {}
+    for partition in sorted(partitions):
+        name, _, number = partition.rpartition("/")
+        grouped.setdefault(name, []).append(int(number))
+    return grouped

@@ -22,12 +22,24 @@ from pombo.shared.scripts import script
 from pombo.shared.sources import Source
 from pombo.worker.delivery import Tools
 from pombo.worker.fleet import BeatGuard
+from pombo.worker.membership import Pace
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
 from pombo.worker.transport import HttpxTransport
 
 WRITE_KEY = "k" * 32
 DEADLINE_S = 30.0
+
+
+PACE = Pace(beat=0.05, fence=0.4, takeover=0.6, forget=5)
+
+
+class NoJitter(random.Random):
+    """Every backoff is zero, so that no test waits for one."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """The lower bound."""
+        return a
 
 
 def body(message_id: str, user: str = "u1", **properties: Any) -> bytes:
@@ -45,6 +57,15 @@ class Worker:
     pool: Pool
     stop: asyncio.Event
     task: asyncio.Task[None]
+
+    async def kill(self) -> None:
+        """End as kill -9 would: nothing is handed back, nothing is settled."""
+        self.stop.set()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        for lane in self.pool.lanes.values():
+            lane.abandon()
+            await lane.finished()
 
     async def finish(self) -> None:
         """Stop gracefully."""
@@ -86,8 +107,8 @@ class World:
     def start(self, **tools: Any) -> Worker:
         """Start a worker."""
         clock = SystemClock()
-        guard = BeatGuard(clock)
-        given = {"transport": HttpxTransport(), "clock": clock, "rng": random.Random(1), "metrics": Metrics(), "guard": guard}
+        guard = BeatGuard(clock, PACE)
+        given = {"transport": HttpxTransport(), "clock": clock, "rng": NoJitter(), "metrics": Metrics(), "guard": guard}
         made = Tools(**(given | tools))
         client = aconnect(self.url)
         self.clients.append(client)

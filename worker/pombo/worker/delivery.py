@@ -64,6 +64,8 @@ class Lane(Protocol):
     @property
     def write_key(self) -> str: ...
     @property
+    def version(self) -> int: ...
+    @property
     def stopping(self) -> bool: ...
     async def pause(self, seconds: float, parts: Sequence[Part]) -> bool: ...
 
@@ -262,7 +264,7 @@ class Delivery:
         await self.lane.store.hold(seconds)
 
     async def _park(self, reason: str) -> None:
-        if await self.lane.store.park(reason):
+        if await self.lane.store.park(reason, self.lane.version):
             log.error("source.parked", source=self.lane.source.name, reason=reason)
 
     async def _fail(self, chunk: Chunk, failures: int, answer: Answer, verdict: Verdict) -> _Ending | None:

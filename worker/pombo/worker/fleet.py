@@ -13,7 +13,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.scripts import script
 from pombo.worker.assignment import assign
 from pombo.worker.link import Link
-from pombo.worker.membership import FENCE_S, Membership
+from pombo.worker.membership import PACE, Membership, Pace
 from pombo.worker.store import new_token
 
 IDLE_S = 120
@@ -23,13 +23,14 @@ IDLE_S = 120
 class BeatGuard:
     """Know whether this worker's beat was confirmed lately, on its own monotonic clock."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, pace: Pace = PACE) -> None:
+        self.pace = pace
         self._clock = clock
         self._confirmed = float("-inf")
         self._event = asyncio.Event()
 
     def fresh(self) -> bool:
-        return self._clock.monotonic() - self._confirmed < FENCE_S
+        return self._clock.monotonic() - self._confirmed < self.pace.fence
 
     async def confirmed(self) -> None:
         while not self.fresh():
@@ -52,7 +53,7 @@ class Fleet:
         self._keys = keys
         self._clock = clock
         self._guard = guard
-        self._membership = Membership()
+        self._membership = Membership(guard.pace)
         self._beat = 0
         self._workers: dict[str, bytes] = {}
         self._active: dict[str, int] = {}

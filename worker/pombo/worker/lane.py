@@ -65,9 +65,10 @@ class Lane:
     in flight for a partition.
     """
 
-    def __init__(self, source: Source, write_key: str, store: SourceStore, tools: Tools) -> None:
+    def __init__(self, source: Source, write_key: str, version: int, store: SourceStore, tools: Tools) -> None:
         self.source = source
         self.write_key = write_key
+        self.version = version
         self.store = store
         self.tools = tools
         self.stopping = False
@@ -80,9 +81,9 @@ class Lane:
 
     # -- what the pool tells it -----------------------------------------------------------------------------------
 
-    def renew(self, source: Source, write_key: str) -> None:
-        """Take over changed settings."""
-        self.source, self.write_key = source, write_key
+    def renew(self, source: Source, write_key: str, version: int) -> None:
+        """Take over settings as of a registry version."""
+        self.source, self.write_key, self.version = source, write_key, version
         self.store.source = source
         self.flow_changed()
 

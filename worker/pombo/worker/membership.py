@@ -3,14 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-TAKEOVER_S = 8.0
-"""Silence after which a worker counts as dead and its leases are taken over."""
-FENCE_S = 6.0
-"""Silence after which a worker itself sends nothing more: less than TAKEOVER_S, so that it stops first."""
-BEAT_S = 1.0
-FORGET_S = 60.0
-"""Silence after which a dead worker is forgotten altogether."""
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the fleet notices: all in seconds."""
+
+    beat: float = 1.0
+    """Between two beats of a worker."""
+    fence: float = 6.0
+    """Silence after which a worker itself sends nothing more: less than `takeover`, so that it stops first."""
+    takeover: float = 8.0
+    """Silence after which a worker counts as dead and its leases are taken over."""
+    forget: float = 60.0
+    """Silence after which a dead worker is forgotten altogether."""
+
+
+PACE = Pace()
 
 @dataclass(slots=True)
 class _Sighting:
@@ -22,6 +30,7 @@ class _Sighting:
 class Membership:
     """Remember when each worker's beat last moved; times are the observer's monotonic seconds."""
 
+    pace: Pace = PACE
     _seen: dict[str, _Sighting] = field(default_factory=dict)
     _absent: dict[str, float] = field(default_factory=dict)
 
@@ -43,15 +52,15 @@ class Membership:
         self._absent = dict.fromkeys(self._absent, now)
 
     def live(self, now: float) -> set[str]:
-        """The workers whose beat moved within TAKEOVER_S."""
-        return {worker for worker, s in self._seen.items() if now - s.moved < TAKEOVER_S}
+        """The workers whose beat moved within the takeover time."""
+        return {worker for worker, s in self._seen.items() if now - s.moved < self.pace.takeover}
 
     def silent(self, now: float) -> set[str]:
         """The workers to forget."""
-        return {worker for worker, s in self._seen.items() if now - s.moved >= FORGET_S}
+        return {worker for worker, s in self._seen.items() if now - s.moved >= self.pace.forget}
 
     def dead(self, worker: str, now: float) -> bool:
-        """Whether leases of `worker` may be taken over: silent, or not in the fleet, for TAKEOVER_S."""
+        """Whether leases of `worker` may be taken over: silent, or not in the fleet, for the takeover time."""
         sighting = self._seen.get(worker)
         since = self._absent.setdefault(worker, now) if sighting is None else sighting.moved
-        return now - since >= TAKEOVER_S
+        return now - since >= self.pace.takeover

@@ -17,7 +17,6 @@ from pombo.worker.delivery import Tools
 from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.lane import Lane
 from pombo.worker.link import Link
-from pombo.worker.membership import BEAT_S
 from pombo.worker.store import Flow, SourceStore, flow_of, new_token
 
 log = get_logger("pombo.worker.pool")
@@ -42,6 +41,7 @@ class Pool:
         self.lanes: dict[str, Lane] = {}
         self.sources: dict[str, Source] = {}
         self.fleet = Fleet(redis, keys, tools.clock, guard)
+        self._guard = guard
         self._redis = redis
         self._keys = keys
         self._registry = registry
@@ -51,6 +51,7 @@ class Pool:
         self._nudged = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._unusable: set[str] = set()
+        self._changed: set[str] = set()
         self._swept = float("-inf")
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class Pool:
                 self.fleet.excuse()
                 log.debug("worker.beat_failed", error=f"{type(error).__name__}: {error}")
             self._nudged.set()
-            await self._tools.clock.sleep(BEAT_S)
+            await self._tools.clock.sleep(self._guard.pace.beat)
 
     async def _tend(self) -> None:
         while True:
@@ -93,6 +94,7 @@ class Pool:
             try:
                 async with asyncio.timeout(_TEND_TIMEOUT_S):
                     await self._reload()
+                    self._tell_changes()
                     await self._rebalance()
                     await self._peek()
                     await self._sweep()
@@ -116,8 +118,15 @@ class Pool:
                 await self._close_lane(name)
                 continue
             lane.store.flow = self._flow(source)
-            lane.renew(source, await self._registry.write_key(name))
+            lane.renew(source, await self._registry.write_key(name), snapshot.version)
         self._version = snapshot.version
+
+    def _tell_changes(self) -> None:
+        """Wake the lanes whose flow changed, after a reload: a new key must be there before it is tried."""
+        while self._changed:
+            lane = self.lanes.get(self._changed.pop())
+            if lane is not None:
+                lane.flow_changed()
 
     def _flow(self, source: Source) -> Flow:
         if source.rate_group is None:
@@ -139,7 +148,7 @@ class Pool:
             return None
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
         store.flow = self._flow(source)
-        lane = self.lanes[name] = Lane(source, write_key, store, self._tools)
+        lane = self.lanes[name] = Lane(source, write_key, self._version, store, self._tools)
         self._loops[name] = asyncio.create_task(lane.run())
         return lane
 
@@ -250,8 +259,7 @@ class Pool:
     def _hear(self, message: str) -> None:
         name, slash, partition = message.rpartition("/")
         if not slash:
-            if message in self.lanes:
-                self.lanes[message].flow_changed()
+            self._changed.add(message)
             self._nudged.set()
             return
         lane = self.lanes.get(name)

@@ -86,6 +86,11 @@ class SourceStore:
     def _note_time(self, now_ms: int) -> None:
         self._offset_ms = now_ms - self._clock.monotonic() * 1000
 
+    async def _ask_time(self) -> None:
+        if not self._offset_ms:
+            seconds, micro = await self._link.run("time", self._link.redis.time)
+            self._note_time(seconds * 1000 + micro // 1000)
+
     # -- reading --------------------------------------------------------------------------------------------------
 
     async def read(self, wanted: Sequence[tuple[int, str, int]]) -> list[list[RawEntry]]:
@@ -121,6 +126,7 @@ class SourceStore:
         stored = await self._link.run("record", lambda: redis.hgetall(self._keys.record(partition)))
         if not stored:
             return None
+        await self._ask_time()
         record = {key.decode(): value.decode() for key, value in stored.items()}
         if stored.get(b"v") != RECORD_VERSION:
             raise StoredVersionError(f"an in-flight record has version {record.get('v')}, this pombo knows 1")
@@ -224,9 +230,7 @@ class SourceStore:
 
     async def _rotate(self, count: int) -> None:
         window = int(self.source.window_s * 1000)
-        if not self._offset_ms:
-            seconds, micro = await self._link.run("time", self._link.redis.time)
-            self._note_time(seconds * 1000 + micro // 1000)
+        await self._ask_time()
         wanted = next_table(self._table, now=self.now_ms(), count=count, window=window)
         if wanted is not None:
             args: list[Argument] = [self._table.version, wanted.version, wanted.dump(), "1"]
@@ -322,9 +326,9 @@ class SourceStore:
         args: list[Argument] = [int(seconds * 1000), self._fleet.wake, self.source.name]
         await self._link.script("hold", [self._keys.flow, self._keys.rate], args)
 
-    async def park(self, reason: str) -> bool:
-        """Park the source; whether this call did it."""
-        args: list[Argument] = [reason, PROBE_EVERY_MS, self._fleet.wake, self.source.name]
+    async def park(self, reason: str, version: int) -> bool:
+        """Park the source, whose settings are of registry `version`; whether this call did it."""
+        args: list[Argument] = [reason, PROBE_EVERY_MS, self._fleet.wake, self.source.name, version]
         return bool(await self._link.script("park", [self._keys.flow], args))
 
     # -- leases ---------------------------------------------------------------------------------------------------

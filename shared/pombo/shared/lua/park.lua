@@ -3,9 +3,11 @@
 --
 -- KEYS  1 flow
 -- ARGV  1 reason   2 ms until the next probe   3 wake channel   4 source
--- Returns  1 if this call parked it, 0 if it was parked already
+--       5 registry version of the settings that failed
+-- Returns  1 if this call parked it, 0 if it was parked already, or repaired since those settings
 -- Cost  O(1)
-if redis.call('HEXISTS', KEYS[1], 'parked') == 1 then
+local flow = redis.call('HMGET', KEYS[1], 'parked', 'repaired_at_version')
+if flow[1] or tonumber(ARGV[5]) < tonumber(flow[2] or '0') then
   return 0
 end
 local time = redis.call('TIME')

@@ -5,7 +5,7 @@ token, or not at all.
 """
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -50,7 +50,7 @@ _REFUSAL_PREFIXES = ("MISCONF", "NOREPLICAS", "OOM", "READONLY", "LOADING", "BUS
 
 def redis_url(settings: Settings) -> str:
     """The URL in force: `POMBO_REDIS_URL`, or the embedded server's socket."""
-    return settings.redis_url or f"unix://{embedded_socket(settings)}"
+    return settings.redis_url or f"unix://{quote(embedded_socket(settings))}"
 
 
 def embedded_socket(settings: Settings) -> str:

@@ -74,6 +74,7 @@ class Lane:
         self.stopping = False
         self.holdings: dict[int, Holding] = {}
         self.lost: set[int] = set()
+        self.outdated = False
         self._woken = asyncio.Event()
         self._changed = asyncio.Event()
         self._shut_until = 0.0
@@ -252,10 +253,14 @@ class Lane:
         idle = [h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh]
         if self._shut():
             return
-        most = max(1, min(MAX_REQUEST_EVENTS, int(self.store.flow.burst))) if self.store.flow.rate else MAX_REQUEST_EVENTS
-        for shares in pack([holding.waiting() for holding in idle], max_events=most):
+        for shares in pack([holding.waiting() for holding in idle], max_events=self._most()):
             if not await self._claim(shares):
                 return
+
+    def _most(self) -> int:
+        """Events a request may take: a quarter of the burst under a rate limit, so that nobody waits long for it."""
+        flow = self.store.flow
+        return max(1, min(MAX_REQUEST_EVENTS, int(flow.burst / 4))) if flow.rate else MAX_REQUEST_EVENTS
 
     async def _claim(self, shares: Sequence[Share]) -> bool:
         """Claim for one request and start it; False when the gate is shut."""
@@ -291,6 +296,7 @@ class Lane:
                     self._woken.set()
             elif state in {"lost", "unknown"}:
                 self._lose(holding)
+                self.outdated |= state == "unknown"
             elif state in {"record", "moved"}:
                 holding.forget()
                 holding.fresh = True

@@ -106,8 +106,9 @@ class Pool:
     # -- sources --------------------------------------------------------------------------------------------------
 
     async def _reload(self) -> None:
-        version = await self._registry.version()
-        if version == self._version:
+        # A flushed registry may count up to the same version again; then the incarnations tell.
+        outdated = any(lane.outdated for lane in self.lanes.values())
+        if await self._registry.version() == self._version and not outdated:
             return
         snapshot = await self._registry.snapshot()
         self.sources = dict(snapshot.sources)

@@ -14,6 +14,7 @@ from pombo.shared.clock import SystemClock
 from pombo.shared.connection import aconnect, redis_url
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
+from pombo.shared.processes import ChildSpec, Supervisor
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
@@ -42,7 +43,6 @@ def run_worker(settings: Settings, options: Options) -> int:
         ConfigurationError: the secret key is missing or wrong, or the URL is none.
     """
     configure_logs(settings.log_level, settings.log_format)
-    die_with_parent()
     return asyncio.run(_run(settings, options))
 
 
@@ -50,6 +50,7 @@ async def _run(settings: Settings, options: Options) -> int:
     secrets = load_secrets(settings)
     stop = asyncio.Event()
     _stop_on_signals(stop)
+    die_with_parent()
     async with AsyncExitStack() as stack:
         redis = aconnect(redis_url(settings))
         stack.push_async_callback(redis.aclose)
@@ -91,9 +92,8 @@ def _serve_metrics(port: int, metrics: Metrics, stack: AsyncExitStack) -> None:
 
 
 async def _start_jobs(stack: AsyncExitStack) -> None:
-    from pombo.worker.jobsprocess import JobsProcess
-
-    await stack.enter_async_context(JobsProcess([sys.executable, "-m", "pombo.worker.jobs"]))
+    supervisor = await stack.enter_async_context(Supervisor())
+    await supervisor.start(ChildSpec(name="jobs", argv=[sys.executable, "-m", "pombo.worker.jobs"]))
 
 
 async def _drain(pool: Pool, redis: "Redis", settings: Settings, registry: Registry, stop: asyncio.Event) -> int:

@@ -28,7 +28,7 @@ if not whole then
   return { 'lost', now, unpack(parts) }
 end
 local success = tonumber(redis.call('HGET', flow, 'last_success') or '0')
-local gated = gate(flow, rate, plan.rate, plan.burst, now)
+local gated = gate(flow, rate, plan.rate, plan.burst, plan.events, now)
 if not gated.open then
   return { 'closed', now, gated.reason, gated.wait, success, unpack(parts) }
 end

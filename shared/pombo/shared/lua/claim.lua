@@ -60,7 +60,11 @@ end
 if #claims == 0 then
   return { 'ok', now, 0, 0, unpack(replies) }
 end
-local gated = gate(flow, rate, plan.rate, plan.burst, now)
+local wanted = 0
+for _, part in ipairs(claims) do
+  wanted = wanted + part.events
+end
+local gated = gate(flow, rate, plan.rate, plan.burst, wanted, now)
 if not gated.open then
   return { 'closed', now, gated.reason, gated.wait, unpack(replies) }
 end

@@ -2,8 +2,9 @@
 --
 -- The flow hash: `paused` (any value), `parked` (reason), `parked_at`, `probe_at`, `hold_until` (all ms of Redis'
 -- clock), `last_success` (ms). The rate hash: `tokens` (events, may be negative: a debt), `at` (ms).
--- Precedence: park, pause, hold, rate. After a hold the rate climbs from RAMP_START, doubling every half second,
--- for RAMP_MS at most.
+-- Precedence: park, pause, hold, rate. What is sent needs its tokens first (all of the burst when it is larger, the
+-- rest becomes a debt). After a hold the rate climbs from RAMP_START, doubling every half second, for RAMP_MS at
+-- most; one token is enough then, so that the first request goes out as soon as the hold ends.
 local RAMP_START, RAMP_DOUBLING_MS, RAMP_MS = 100, 500, 5000
 local PROBE_EVERY_MS = 300000
 
@@ -17,14 +18,14 @@ local function effective_rate(limit, hold_until, now)
   if hold_until > 0 and since < RAMP_MS then
     local ramp = RAMP_START * 2 ^ (since / RAMP_DOUBLING_MS)
     if limit == 0 or ramp < limit then
-      return ramp
+      return ramp, true
     end
   end
-  return limit
+  return limit, false
 end
 
 -- Returns {open, reason, wait in ms, probe, rate in force, tokens}.
-local function gate(flow_key, rate_key, limit, burst, now)
+local function gate(flow_key, rate_key, limit, burst, events, now)
   local flow = redis.call('HMGET', flow_key, 'parked', 'probe_at', 'paused', 'hold_until')
   local hold_until = tonumber(flow[4] or '0')
   local probe = false
@@ -41,7 +42,7 @@ local function gate(flow_key, rate_key, limit, burst, now)
   if now < hold_until then
     return { open = false, reason = 'held', wait = hold_until - now }
   end
-  local rate = effective_rate(limit, hold_until, now)
+  local rate, ramping = effective_rate(limit, hold_until, now)
   if rate == 0 then
     return { open = true, probe = probe, rate = 0 }
   end
@@ -49,8 +50,9 @@ local function gate(flow_key, rate_key, limit, burst, now)
   local tokens = tonumber(stored[1] or burst)
   local elapsed = math.max(0, now - tonumber(stored[2] or now))
   tokens = math.min(burst, tokens + rate * elapsed / 1000)
-  if tokens <= 0 then
-    return { open = false, reason = 'rate', wait = math.ceil((1 - tokens) / rate * 1000) }
+  local needed = ramping and 1 or math.min(events, burst)
+  if tokens < needed then
+    return { open = false, reason = 'rate', wait = math.ceil((needed - tokens) / rate * 1000) }
   end
   return { open = true, probe = probe, rate = rate, tokens = tokens }
 end

@@ -11,8 +11,9 @@ local rate, burst, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[
 local stored = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local elapsed = math.max(0, now - tonumber(stored[2] or now))
 local tokens = math.min(burst, tonumber(stored[1] or burst) + rate * elapsed / 1000)
-if wanted > 0 and tokens <= 0 then
-  return { 0, math.ceil((1 - tokens) / rate * 1000) }
+local needed = math.min(wanted, burst)
+if wanted > 0 and tokens < needed then
+  return { 0, math.ceil((needed - tokens) / rate * 1000) }
 end
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.3f', math.min(burst, tokens - wanted)), 'at', string.format('%.0f', now))
 redis.call('EXPIRE', KEYS[1], 3600)

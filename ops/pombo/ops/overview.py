@@ -1,0 +1,194 @@
+"""The overview: what an operator sees of an installation at one moment, for every screen that shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self, cast
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from pombo.shared.flow import Flow, State, redis_now
+from pombo.shared.keys import Keys
+from pombo.shared.ledger import Ledger
+from pombo.shared.registry import Snapshot
+from pombo.shared.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class SourceView:
+    """One source: its settings, its flow and its ledger."""
+
+    source: Source
+    flow: Flow
+    ledger: Ledger
+    oldest_ms: int | None = None
+    """When its oldest entry that is still stored was accepted, by Redis' clock; None when it holds none."""
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def state(self) -> State:
+        """Whether it may send."""
+        return self.flow.state
+
+    @property
+    def oldest_age_s(self) -> float | None:
+        """Seconds that its oldest entry has waited."""
+        return None if self.oldest_ms is None else max(0.0, (self.flow.now - self.oldest_ms) / 1000)
+
+    @property
+    def rate_limit(self) -> float | None:
+        """Events a second, of the whole fleet; None when there is no limit."""
+        return self.source.rate or None
+
+    def describe(self) -> dict[str, Any]:
+        """The source's part of `status --json`."""
+        until, success = self.flow.held_until, _moment(self.flow.last_success)
+        return {
+            "state": self.state,
+            "queued_events": self.ledger.queued,
+            "queued_bytes": self.ledger.queued_bytes,
+            "in_flight": self.ledger.in_flight,
+            "dead": self.ledger.dead,
+            "oldest_age_s": self.oldest_age_s,
+            "hold_until": until and until.isoformat(timespec="milliseconds"),
+            "reason": self.flow.reason,
+            "rate_limit": self.rate_limit,
+            "last_success": success and success.isoformat(timespec="milliseconds"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker as it last described itself; only a second look tells whether it still lives."""
+
+    id: str
+    host: str | None = None
+    pid: int | None = None
+    partitions: int = 0
+    started: str | None = None
+    """ISO 8601."""
+    stopping: bool = False
+    beat: int = -1
+    """Goes up every second while the worker lives."""
+
+    @classmethod
+    def parse(cls, worker_id: str, stored: bytes) -> Self:
+        """Read a worker's description; of one that this pombo does not know only the id."""
+        try:
+            told = orjson.loads(stored)
+            fields = ("host", "pid", "partitions", "started", "stopping", "beat")
+            return cls(worker_id, **{name: told[name] for name in fields if name in told})
+        except (ValueError, TypeError):
+            return cls(worker_id)
+
+    def describe(self) -> dict[str, Any]:
+        """The worker's part of `status --json`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisView:
+    """The server under it all; sizes in bytes."""
+
+    product: str
+    version: str
+    used_memory: int
+    maxmemory: int
+    """0 is no limit."""
+    persistence: str
+    """`aof always`, `aof everysec`, `aof no`, `aof`, `rdb` or `none`."""
+
+    def describe(self) -> dict[str, Any]:
+        """The server's part of `status --json`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Sources by name, workers by id, and the server."""
+
+    sources: Mapping[str, SourceView]
+    unreadable: Sequence[str]
+    """Sources stored in a form that this pombo does not know."""
+    workers: Sequence[WorkerView]
+    redis: RedisView
+
+    def describe(self) -> dict[str, Any]:
+        """The JSON of `status`."""
+        return {
+            "sources": {name: view.describe() for name, view in self.sources.items()},
+            "workers": [worker.describe() for worker in self.workers],
+            "redis": self.redis.describe(),
+        }
+
+
+async def read_overview(redis: Redis, keys: Keys, snapshot: Snapshot) -> Overview:
+    """Read everything that an overview shows; a few commands a source."""
+    now = await redis_now(redis)
+    views = {name: await read_source(redis, keys, source, now) for name, source in snapshot.sources.items()}
+    return Overview(views, snapshot.unreadable, await read_workers(redis, keys), await _server(redis))
+
+
+async def read_source(redis: Redis, keys: Keys, source: Source, now: int) -> SourceView:
+    """Read one source; `now` is Redis' clock in milliseconds."""
+    of = keys.of(source.name)
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.hgetall(of.ledger)
+        pipe.hgetall(of.flow)
+        stored, flow = await pipe.execute()
+    ledger = Ledger.parse(stored)
+    oldest = await _oldest(redis, keys, source) if ledger.queued or ledger.in_flight else None
+    return SourceView(source, Flow.parse(flow, now), ledger, oldest)
+
+
+async def read_workers(redis: Redis, keys: Keys) -> list[WorkerView]:
+    """Read how every worker last described itself, by id."""
+    stored = cast("dict[bytes, bytes]", await redis.hgetall(keys.workers))
+    return sorted((WorkerView.parse(i.decode(), text) for i, text in stored.items()), key=lambda w: w.id)
+
+
+def silent(before: Sequence[WorkerView], after: Sequence[WorkerView]) -> set[str]:
+    """The ids of workers whose beat did not move between two looks, fairly two seconds apart."""
+    beats = {worker.id: worker.beat for worker in before}
+    return {worker.id for worker in after if beats.get(worker.id) == worker.beat}
+
+
+async def _oldest(redis: Redis, keys: Keys, source: Source) -> int | None:
+    of = keys.of(source.name)
+    async with redis.pipeline(transaction=False) as pipe:
+        for partition in range(source.partitions):
+            pipe.xrange(of.stream(partition), count=1)
+        heads = await pipe.execute()
+    return min((int(head[0][0].partition(b"-")[0]) for head in heads if head), default=None)
+
+
+async def _server(redis: Redis) -> RedisView:
+    info = await redis.info()
+    return RedisView(
+        product=str(info.get("server_name", "redis")),
+        version=str(info.get("valkey_version") or info.get("redis_version", "?")),
+        used_memory=int(info.get("used_memory", 0)),
+        maxmemory=int(info.get("maxmemory", 0)),
+        persistence=await _persistence(redis, bool(info.get("aof_enabled"))),
+    )
+
+
+async def _persistence(redis: Redis, aof: bool) -> str:
+    """What the server keeps on its disk; managed ones hide the details."""
+    try:
+        config = cast("dict[str, str]", await redis.config_get("appendfsync", "save"))
+    except ResponseError:
+        return "aof" if aof else "unknown"
+    if aof:
+        return f"aof {config.get('appendfsync', '')}".strip()
+    return "rdb" if config.get("save") else "none"
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- Delete dead letters for good, and move the ledger from dead to discarded.
+--
+-- May run at maxmemory, as it is what frees memory.
+--
+-- KEYS  1 ledger   2 dead
+-- ARGV  the letters' stream ids
+-- Returns  events discarded: those of letters that are gone already do not count, so a repeat returns 0
+-- Cost  O(letters · log dead letters)
+local found = {}
+for i = 1, #ARGV do
+  local entry = redis.call('XRANGE', KEYS[2], ARGV[i], ARGV[i])[1]
+  if entry then
+    local events = 1
+    for field = 1, #entry[2], 2 do
+      if entry[2][field] == 'n' then
+        events = tonumber(entry[2][field + 1])
+      end
+    end
+    found[#found + 1] = {ARGV[i], events}
+  end
+end
+
+local discarded = 0
+for _, letter in ipairs(found) do
+  if redis.call('XDEL', KEYS[2], letter[1]) == 1 then
+    discarded = discarded + letter[2]
+  end
+end
+-- Without this check a ledger that Redis lost would come back as one of negative numbers.
+if discarded > 0 and redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.call('HINCRBY', KEYS[1], 'dead', -discarded)
+  redis.call('HINCRBY', KEYS[1], 'discarded', discarded)
+end
+return discarded

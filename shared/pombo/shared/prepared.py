@@ -1,0 +1,133 @@
+"""Prepared events: the exact bytes that Segment will get, and what the queue must know of them.
+
+`prepare` runs inside a bot's call. It looks at an event with a hand-written check that accepts nothing but
+what it fully understands; everything else — repairs, every refusal — goes to the models, the specification.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pombo.shared.errors import InvalidEvent
+from pombo.shared.events import MAX_MESSAGE_ID, MAX_PROPERTIES, BaseEvent, parse, with_library
+from pombo.shared.shapes import FIELDS, named, shape_of
+from pombo.shared.values import clean, dumps, instant, is_plain, mend, stamp
+
+MAX_BYTES = 32_000
+"""Bytes of one serialised event: Segment's 32 KB, read strictly (33,087 B are known to be refused)."""
+
+_KINDS = {name: rule.kind for name, rule in FIELDS.items()}
+
+
+class Prepared(NamedTuple):
+    """One event ready for a record batch; `body` is one line of JSON whose first key is `messageId`."""
+
+    message_id: str
+    type: str
+    ordering_key: str
+    body: bytes
+
+
+def new_message_id() -> str:
+    """A random UUID (version 4) as text, from the system's randomness, so that forks do not repeat it."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def prepare(
+    event: Mapping[str, Any] | BaseEvent,
+    *,
+    now: datetime,
+    new_id: Callable[[], str] = new_message_id,
+    ordering_key: str | None = None,
+    strict: bool = True,
+) -> Prepared:
+    """Check an event, fill in what is absent — messageId, timestamp, library — and serialise it once.
+
+    `now` is the timestamp of an event without one; `ordering_key` defaults to the userId, else the
+    anonymousId; for `strict` see `events.parse`. The event is not changed. Raises `InvalidEvent`.
+    """
+    if isinstance(event, BaseEvent):
+        event, strict = event.fields(), False
+    shape = shape_of(event)
+    fields = named(event, shape, strict=strict)
+    try:
+        wire = _wire(fields, shape.type, now, new_id) if _is_sound(fields) else None
+        body = b"" if wire is None else dumps(wire)
+    except Exception:  # Whatever the quick way stumbles over, the models name.
+        wire = None
+    if wire is None:
+        return prepare_by_model(event, now=now, new_id=new_id, ordering_key=ordering_key, strict=strict)
+    return _sealed(wire, body, ordering_key)
+
+
+def prepare_by_model(
+    event: Mapping[str, Any],
+    *,
+    now: datetime,
+    new_id: Callable[[], str] = new_message_id,
+    ordering_key: str | None = None,
+    strict: bool = True,
+) -> Prepared:
+    """Do what `prepare` does by way of the models: slower, and right by definition."""
+    model = parse(event, strict=strict)
+    fields = model.fields()
+    del fields["type"]
+    wire = _wire(fields, model.type, now, new_id)
+    return _sealed(wire, dumps(wire), ordering_key)
+
+
+def _is_sound(fields: dict[str, Any]) -> bool:
+    """Make sure that the models would take every field, and bring odd values into what JSON carries.
+
+    False means: not sure. Raises what reading a value raises.
+    """
+    if "timestamp" in fields:
+        fields["timestamp"] = instant(fields["timestamp"])
+    for name, value in fields.items():
+        if not _is_of_kind(value, _KINDS.get(name)):
+            return False
+    if len(fields.get("messageId", "")) > MAX_MESSAGE_ID:
+        return False
+    if not is_plain(fields):
+        odd = {name: value for name, value in fields.items() if _KINDS.get(name) is not datetime}
+        fields.update({name: clean(value, name) for name, value in odd.items()})
+    return True
+
+
+def _is_of_kind(value: Any, kind: type | None) -> bool:
+    if kind is str:
+        return type(value) is str and value != ""
+    if kind is dict:
+        return type(value) is dict and len(value) <= MAX_PROPERTIES
+    return kind is None or type(value) is kind
+
+
+def _wire(fields: dict[str, Any], kind: str, now: datetime, new_id: Callable[[], str]) -> dict[str, Any]:
+    """Complete sound fields; `messageId` comes first, so that a worker can read it without parsing."""
+    wire = {"messageId": fields.get("messageId") or new_id(), "type": kind, **fields}
+    wire["timestamp"] = stamp(fields.get("timestamp", now))
+    wire["context"] = with_library(fields.get("context"))
+    return wire
+
+
+def _sealed(wire: dict[str, Any], body: bytes, ordering_key: str | None) -> Prepared:
+    if len(body) > MAX_BYTES:
+        raise _too_large(wire, len(body))
+    key = wire.get("userId") or wire["anonymousId"] if ordering_key is None else _checked(ordering_key)
+    return Prepared(wire["messageId"], wire["type"], key, body)
+
+
+def _checked(ordering_key: object) -> str:
+    if not isinstance(ordering_key, str) or not ordering_key:
+        complaint = "orderingKey is no non-empty string; leave it out to order by user"
+        raise InvalidEvent("orderingKey", "ordering_key_not_string", complaint)
+    return mend(ordering_key)
+
+
+def _too_large(wire: dict[str, Any], size: int) -> InvalidEvent:
+    largest, name = max((len(dumps(value)), name) for name, value in wire.items())
+    complaint = f"the event has {size:,} bytes as JSON and Segment takes {MAX_BYTES:,}"
+    return InvalidEvent(name, "too_large", f"{complaint}; shorten {name}, which has {largest:,}")

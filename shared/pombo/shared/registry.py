@@ -1,0 +1,347 @@
+"""The registry of sources, and its only writer.
+
+A change is one script over the `{@registry}` keys: settings, sealed keys, lookup and version move together,
+and the source's name goes out on the wake channel. What lies in the source's own slot is a second step that
+may be repeated: the ledger is made before a source is registered, its data is removed before it is taken out.
+"""
+
+import builtins
+import hmac
+import secrets as randomness
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import partial
+from typing import Any, Unpack
+
+from redis.asyncio import Redis
+
+from pombo.shared.errors import (
+    ConfigurationError,
+    SourceExistsError,
+    SourceNotEmptyError,
+    StoredVersionError,
+    UnknownSourceError,
+)
+from pombo.shared.keys import Keys
+from pombo.shared.options import (
+    PROOF_NOTICE,
+    Options,
+    check_options,
+    check_write_key,
+    destination,
+    key_warnings,
+    merged,
+    validated,
+)
+from pombo.shared.scripts import script
+from pombo.shared.secrets import SealedKeys, Secrets, digest
+from pombo.shared.sources import Source
+
+INTAKE_PREFIX = "pik_"
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A source just added. The intake key can be read here once, and nowhere later."""
+
+    source: Source
+    intake_key: str = field(repr=False)
+    warnings: tuple[str, ...]
+    """What looks wrong about the write key."""
+    notices: tuple[str, ...]
+    """Where the events go, and what a 200 of Segment does not prove."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All sources at one version of the registry."""
+
+    version: int
+    sources: dict[str, Source]
+    unreadable: tuple[str, ...] = ()
+    """Names of sources stored in a form that this pombo does not know; they are left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    settings: bytes
+    sealed: bytes
+    """Empty when the source has no keys: Redis lost them."""
+
+
+class Registry:
+    """Add, change, find and remove sources.
+
+    Every method raises what the Redis client raises when Redis is away; a change whose reply was lost can be
+    looked up with `get` and repeated.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys, secrets: Secrets) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._secrets = secrets
+
+    async def add(
+        self, name: str, write_key: str, *, partitions: int = 8, **options: Unpack[Options]
+    ) -> Added:
+        """Register a source and make its ledger and its intake key.
+
+        Raises:
+            ConfigurationError: the name, the key or an option cannot be used; nothing was written.
+            SourceExistsError: a source has that name; it is as it was.
+        """
+        given = {"name": name, "incarnation": "?", "partitions": partitions, **check_options(name, options)}
+        source = validated(name, given)
+        check_write_key(write_key)
+        warnings = await self._warnings(name, write_key)
+        if await self._redis.hexists(self._keys.sources, name):
+            raise _exists(name)
+        source = source.model_copy(update={"incarnation": await self._ledger(name)})
+        intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
+        sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key))
+        reply = await self._run("source_add", name, source.dump(), sealed.dump(), self._keys.wake)
+        if reply[0] != b"ok":
+            raise _exists(name)
+        return Added(source, intake_key, warnings, (destination(source), PROOF_NOTICE))
+
+    async def get(self, name: str) -> Source:
+        """One source's settings.
+
+        Raises:
+            UnknownSourceError: there is none; the message lists names that are close.
+            StoredVersionError: it is stored in a form that this pombo does not know.
+        """
+        return Source.load(name, (await self._read(name)).settings)
+
+    async def write_key(self, name: str) -> str:
+        """The source's write key in clear.
+
+        Raises:
+            UnknownSourceError: there is no such source.
+            ConfigurationError: it cannot be decrypted, or Redis lost it.
+        """
+        sealed = _sealed(name, await self._read(name))
+        return self._secrets.decrypt(sealed.write_key, what=f"the write key of source {name!r}")
+
+    async def set(self, name: str, **changes: Unpack[Options]) -> Source:
+        """Change settings of a source; another region or endpoint also ends its park.
+
+        Raises:
+            ConfigurationError: a change cannot be made; nothing was written.
+            UnknownSourceError: there is no such source.
+        """
+        options = check_options(name, changes)
+        before, after = await self._change(
+            name, lambda stored: replace(stored, settings=merged(name, stored.settings, options))
+        )
+        old, new = Source.load(name, before.settings), Source.load(name, after.settings)
+        if new.url != old.url:
+            await self.unpark(name)
+        return new
+
+    async def rotate_key(self, name: str, new_write_key: str) -> tuple[str, ...]:
+        """Replace the write key, end the source's park, and return what looks wrong about the new key.
+
+        It works too when the old key cannot be decrypted any more.
+
+        Raises:
+            ConfigurationError: the key is empty or holds whitespace or control characters.
+            UnknownSourceError: there is no such source.
+        """
+        check_write_key(new_write_key)
+        warnings = await self._warnings(name, new_write_key)
+        fresh = SealedKeys.seal(self._secrets, new_write_key, digest(randomness.token_urlsafe(32)))
+
+        def step(stored: _Stored) -> _Stored:
+            if not stored.sealed:
+                return replace(stored, sealed=fresh.dump())
+            old = SealedKeys.load(name, stored.sealed)
+            sealed = replace(old, write_key=fresh.write_key, write_hash=fresh.write_hash)
+            return replace(stored, sealed=sealed.dump())
+
+        await self._change(name, step)
+        await self.unpark(name)
+        return warnings
+
+    async def rotate_intake_key(self, name: str) -> str:
+        """Make a new intake key and return it, once; the old one is refused from now on."""
+        intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
+        fresh = SealedKeys.seal(self._secrets, "", digest(intake_key))
+
+        def step(stored: _Stored) -> _Stored:
+            old = _sealed(name, stored)
+            sealed = replace(old, intake_digest=fresh.intake_digest, intake_hash=fresh.intake_hash)
+            return replace(stored, sealed=sealed.dump())
+
+        await self._change(name, step)
+        return intake_key
+
+    async def find_by_key(self, key: str) -> str | None:
+        """The name of the source that a write or intake key belongs to; None for a key that nobody has."""
+        hashes = self._secrets.lookup_hashes(key)
+        for wanted, found in zip(hashes, await self._redis.hmget(self._keys.lookup, hashes), strict=True):
+            name = _text(found)
+            if name is not None and await self._has_hash(name, wanted):
+                return name
+        return None
+
+    async def remove(self, name: str, *, discard: bool = False) -> None:
+        """Remove a source with all its keys in Redis; a removal that was cut short can be repeated.
+
+        Raises:
+            UnknownSourceError: there is no such source.
+            SourceNotEmptyError: it holds events and `discard` is False; nothing was removed.
+        """
+        source = await self.get(name)
+        await self._empty(source, discard=discard)
+        async for key in self._redis.scan_iter(match=f"{self._keys.of(name).prefix}:*", count=1000):
+            await self._redis.unlink(key)
+        await self._run("source_remove", name, self._keys.wake)
+
+    async def reencrypt(self) -> int:
+        """Bring all keys under the newest secret; return how many sources that changed.
+
+        After it returned, the older secrets can be taken out of `POMBO_SECRET_KEY`; a repeat returns 0.
+
+        Raises:
+            ConfigurationError: a key was encrypted with none of the secrets; the sources before it are done.
+        """
+        changed = 0
+        for name in (await self.snapshot()).sources:
+            before, after = await self._change(name, partial(self._resealed, name))
+            changed += after != before
+        return changed
+
+    async def version(self) -> int:
+        """The version of the registry: another number after every change."""
+        return int(await self._redis.get(self._keys.version) or 0)
+
+    async def snapshot(self) -> Snapshot:
+        """All sources and the version, read at one moment."""
+        keys = [self._keys.sources, self._keys.version]
+        version, stored = await script("snapshot").acall(self._redis, keys, [])
+        return _snapshot(version, dict(zip(stored[::2], stored[1::2], strict=True)))
+
+    async def list(self) -> builtins.list[Source]:
+        """All readable sources by name; `snapshot` names the unreadable ones."""
+        return [*(await self.snapshot()).sources.values()]
+
+    async def unpark(self, name: str) -> bool:
+        """End a source's park, if it is parked, and wake the workers."""
+        args = [self._keys.wake, name, await self.version()]
+        return bool(await script("unpark").acall(self._redis, [self._keys.of(name).flow], args))
+
+    async def _ledger(self, name: str) -> str:
+        """Make the source's ledger, or take the one that an unfinished `add` left; return its incarnation."""
+        ledger = self._keys.of(name).ledger
+        await self._redis.hsetnx(ledger, "incarnation", randomness.token_hex(8))
+        incarnation = _text(await self._redis.hget(ledger, "incarnation"))
+        assert incarnation is not None
+        return incarnation
+
+    async def _warnings(self, name: str, write_key: str) -> tuple[str, ...]:
+        other = await self.find_by_key(write_key)
+        shared = (
+            f"source {other!r} has the same write key, and the gateway takes that key for {other!r}; "
+            f"use the intake key to reach {name!r}"
+        )
+        return (*key_warnings(write_key), *([shared] if other not in {None, name} else []))
+
+    async def _read(self, name: str) -> _Stored:
+        keys = [self._keys.sources, self._keys.secrets]
+        settings, sealed = await script("source_read").acall(self._redis, keys, [name])
+        if settings is None:
+            raise unknown_source(
+                name, [str(_text(key)) for key in await self._redis.hkeys(self._keys.sources)]
+            )
+        return _Stored(settings, sealed)
+
+    async def _change(self, name: str, step: Callable[[_Stored], _Stored]) -> tuple[_Stored, _Stored]:
+        """Replace what is stored by what `step` makes of it, again when somebody else was faster."""
+        for _ in range(_TRIES):
+            before = await self._read(name)
+            after = step(before)
+            if after == before:
+                return before, after
+            args = (before.settings, before.sealed, after.settings, after.sealed, self._keys.wake)
+            if (await self._run("source_change", name, *args))[0] == b"ok":
+                return before, after
+        raise ConfigurationError(f"source {name!r} is being changed by others all the time; try again")
+
+    async def _has_hash(self, name: str, wanted: str) -> bool:
+        stored = await self._redis.hget(self._keys.secrets, name)
+        if stored is None:
+            return False
+        sealed = SealedKeys.load(name, _bytes(stored))
+        # Both are compared always, so that the time tells nothing about which one was close.
+        write = hmac.compare_digest(sealed.write_hash, wanted)
+        return hmac.compare_digest(sealed.intake_hash, wanted) or write
+
+    async def _empty(self, source: Source, *, discard: bool) -> None:
+        of, partitions = self._keys.of(source.name), range(source.partitions)
+        streams = [of.stream(p) for p in partitions]
+        rest = [of.flow, of.rate, of.ids, *map(of.lease, partitions), *map(of.record, partitions)]
+        args = [len(streams), int(discard)]
+        reply = await script("source_empty").acall(self._redis, [of.ledger, of.dead, *streams, *rest], args)
+        if reply[0] != b"ok":
+            queued, in_flight, dead, entries = reply[1:]
+            raise SourceNotEmptyError(
+                f"source {source.name!r} holds events: {queued} queued, {in_flight} in flight, {dead} dead "
+                f"({entries} entries stored); let them drain, or remove it with --discard"
+            )
+
+    def _resealed(self, name: str, stored: _Stored) -> _Stored:
+        if not stored.sealed:
+            return stored
+        old = SealedKeys.load(name, stored.sealed)
+        new = old.resealed(self._secrets, name)
+        return stored if new is old else replace(stored, sealed=new.dump())
+
+    async def _run(self, name: str, *args: str | bytes) -> Any:
+        keys = [self._keys.sources, self._keys.secrets, self._keys.lookup, self._keys.version]
+        return await script(name).acall(self._redis, keys, args)
+
+
+def unknown_source(name: str, known: Iterable[str]) -> UnknownSourceError:
+    """The error for a name that no source has, with the names that are close to it."""
+    close = get_close_matches(name, [*known], n=3)
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return UnknownSourceError(
+        f"no source is called {name!r}; {hint}`pombo sources list` shows them, `pombo sources add` makes one"
+    )
+
+
+def _exists(name: str) -> SourceExistsError:
+    return SourceExistsError(
+        f"source {name!r} exists already and is left as it is; "
+        f"change it with `pombo sources set {name}` or `pombo sources rotate-key {name}`"
+    )
+
+
+def _sealed(name: str, stored: _Stored) -> SealedKeys:
+    if not stored.sealed:
+        raise ConfigurationError(
+            f"source {name!r} has no keys: Redis lost them; `pombo sources rotate-key {name}` stores one"
+        )
+    return SealedKeys.load(name, stored.sealed)
+
+
+def _snapshot(version: int, stored: Mapping[bytes, bytes]) -> Snapshot:
+    sources, unreadable = {}, []
+    for name, settings in sorted((str(_text(name)), settings) for name, settings in stored.items()):
+        try:
+            sources[name] = Source.load(name, settings)
+        except StoredVersionError:
+            unreadable.append(name)
+    return Snapshot(version, sources, tuple(unreadable))
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _text(value: bytes | str | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,229 @@
+"""The idempotency store's arithmetic, over days of a scripted clock."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pombo.worker.idempotency import (
+    FIRST_BUCKETS,
+    MAX_BUCKETS,
+    MAX_GENERATIONS,
+    Generation,
+    Table,
+    members,
+    next_table,
+)
+
+HOUR = 3_600_000
+WINDOW = 24 * HOUR
+START = 1_800_000_000_000
+
+
+def fake_ids(count: int) -> list[bytes]:
+    return [b"message-%d" % number for number in range(count)]
+
+
+# -- members ------------------------------------------------------------------------------------------------------
+
+
+def test_members_have_63_bits_and_spreads_32() -> None:
+    """A member fits Redis' signed 64-bit integers, and both halves use their whole range."""
+    hashed = members(fake_ids(2000))
+    assert all(0 <= member < 1 << 63 and 0 <= spread < 1 << 32 for member, spread in hashed)
+    assert max(member for member, _ in hashed) > 1 << 62
+    assert max(spread for _, spread in hashed) > 1 << 31
+
+
+def test_members_are_the_same_for_good() -> None:
+    """What a worker stores today another one finds tomorrow: pinned."""
+    assert [(7678275404525491457, 2867264127)] == members([b"m1"])
+    assert members([b"a", b"b"]) == [*members([b"a"]), *members([b"b"])]
+    assert [] == members([])
+
+
+def test_spread_is_not_part_of_the_member() -> None:
+    """Bucket and member are independent: each bit of one agrees with each bit of the other half of the time."""
+    hashed = members(fake_ids(1500))
+    for low in range(0, 32, 3):
+        for bit in range(0, 63, 7):
+            agreed = sum((spread >> low & 1) == (member >> bit & 1) for member, spread in hashed)
+            assert 600 < agreed < 900, (low, bit, agreed)
+
+
+@pytest.mark.parametrize("buckets", [64, 100, 2048])
+def test_ids_spread_evenly_over_buckets(buckets: int) -> None:
+    """With a mean of 100 no bucket comes near the 512 members up to which Redis packs."""
+    filled = Counter(spread % buckets for _, spread in members(fake_ids(100 * buckets)))
+    assert buckets == len(filled)
+    assert max(filled.values()) < 160
+
+
+@settings(deadline=None)
+@given(st.sets(st.binary(max_size=40), max_size=50))
+def test_members_tell_ids_apart(ids: set[bytes]) -> None:
+    """Different ids have different members."""
+    assert len(ids) == len({member for member, _ in members(sorted(ids))})
+
+
+# -- the stored table ---------------------------------------------------------------------------------------------
+
+_generations = st.builds(Generation, *[st.integers(0, 1 << 50)] * 4)
+
+
+@settings(deadline=None)
+@given(st.lists(_generations, max_size=3))
+def test_table_survives_storing(generations: list[Generation]) -> None:
+    """What was dumped is loaded again, under its version."""
+    table = Table("7", tuple(generations))
+    assert table == Table.load(b"7", table.dump())
+
+
+def test_nothing_stored_is_an_empty_table() -> None:
+    """A source without generations starts with an empty table."""
+    assert [Table()] * 4 == [Table.load(*stored) for stored in ((None, None), (b"", b""), (b"1", None), (None, b"{}"))]
+
+
+# -- generations --------------------------------------------------------------------------------------------------
+
+
+def test_first_generation_begins_at_once() -> None:
+    """An empty table gets its first generation whatever the count."""
+    assert Table("1", (Generation(1, FIRST_BUCKETS, START),)) == next_table(Table(), now=START, count=0, window=WINDOW)
+
+
+def test_young_generation_is_kept() -> None:
+    """A generation that is neither old nor full stays."""
+    table = Table("1", (Generation(1, 64, START),))
+    assert None is next_table(table, now=START + WINDOW // 2 - 1, count=64 * 400 - 1, window=WINDOW)
+
+
+def test_full_generation_is_followed_by_a_much_larger_one() -> None:
+    """At a mean of 400 ids a bucket the next generation begins early, sized for growth."""
+    table = Table("1", (Generation(1, 64, START),))
+    expected = Table("2", (Generation(2, 2048, START + 5), Generation(1, 64, START, START + 5)))
+    assert expected == next_table(table, now=START + 5, count=64 * 400, window=WINDOW)
+
+
+@pytest.mark.parametrize(("count", "buckets"), [(0, 64), (12_000, 64), (100_000, 500), (10**12, MAX_BUCKETS)])
+def test_aged_generation_is_followed_by_one_of_its_own_size(count: int, buckets: int) -> None:
+    """After half a window the next generation is sized by what the last one held."""
+    table = Table("41", (Generation(9, 4096, START),))
+    found = next_table(table, now=START + WINDOW // 2, count=count, window=WINDOW)
+    assert found is not None
+    assert ("42", buckets) == (found.version, found.generations[0].buckets)
+
+
+def test_buckets_have_a_ceiling() -> None:
+    """However full a generation is, the next one has no more than a million buckets."""
+    table = Table("1", (Generation(1, MAX_BUCKETS // 2, START),))
+    found = next_table(table, now=START, count=MAX_BUCKETS * 400, window=WINDOW)
+    assert found is not None
+    assert MAX_BUCKETS == found.generations[0].buckets
+
+
+def test_generation_outlives_its_end_by_a_window() -> None:
+    """An ended generation is asked until its last id is a window old, and dropped by the next change."""
+    table = Table("3", (Generation(3, 64, START), Generation(2, 64, START - WINDOW, START)))
+    for now, alive in ((START + WINDOW - 1, [4, 3, 2]), (START + WINDOW, [4, 3])):
+        found = next_table(table, now=now, count=0, window=WINDOW)
+        assert found is not None
+        assert alive == [generation.number for generation in found.generations]
+
+
+# -- days of traffic ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Store:
+    """The store under traffic: a worker looks at the table before it claims, and again when it knows the count.
+
+    An id is forgotten when its generation leaves the table, or its bucket expires: twice the window after the
+    bucket's first id. One bucket a generation stands for the oldest one.
+    """
+
+    window: int = WINDOW
+    now: int = START
+    count: int = 0
+    table: Table = field(default_factory=Table)
+    most_generations: int = 0
+    worst_mean: float = 0.0
+    first: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+    total: int = 0
+
+    def claim(self, ids: int) -> None:
+        """Remember some ids, then rotate if need be."""
+        self._rotate()
+        newest = self.table.generations[0]
+        self.count += ids
+        self.total += ids
+        self.first.setdefault(newest.number, self.now)
+        self.last[newest.number] = self.now
+        self.worst_mean = max(self.worst_mean, (self.count - ids) / newest.buckets)
+        self._rotate()
+        self._check()
+
+    def _rotate(self) -> None:
+        wanted = next_table(self.table, now=self.now, count=self.count, window=self.window)
+        if wanted is not None:
+            self.table, self.count = wanted, 0
+            self.most_generations = max(self.most_generations, len(wanted.generations))
+
+    def _check(self) -> None:
+        """Every id claimed less than a window ago is still found."""
+        live = {generation.number for generation in self.table.generations}
+        for number, last in self.last.items():
+            if self.now - last < self.window:
+                assert number in live, f"generation {number} was dropped too early"
+        for number, first in self.first.items():
+            assert self.last[number] + self.window <= first + 2 * self.window, f"a bucket of {number} expires too early"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 20_000_000), st.sampled_from([60_000, HOUR, WINDOW]))
+def test_steady_traffic_keeps_buckets_small(ids_a_window: int, window: int) -> None:
+    """Over days of steady traffic no id is forgotten early, generations are three at most and buckets stay small."""
+    store = Store(window)
+    steps = min(2000, ids_a_window)
+    claim = ids_a_window // steps
+    for _ in range(4 * steps):
+        store.claim(claim)
+        store.now += window // steps
+    assert store.most_generations <= MAX_GENERATIONS
+    assert store.worst_mean <= 400 + claim / FIRST_BUCKETS
+
+
+def test_growth_from_nothing_to_five_million() -> None:
+    """A new source may remember five million ids within an hour: three generations, buckets far from full."""
+    store = Store()
+    while store.total < 5_000_000:
+        store.claim(1000)
+        store.now += HOUR // 5000
+    assert [65_536, 2048, 64] == [generation.buckets for generation in store.table.generations]
+    assert store.worst_mean <= 400
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, WINDOW // 3), st.integers(1, 400_000)), max_size=80))
+def test_ids_are_remembered_for_the_window(steps: list[tuple[int, int]]) -> None:
+    """Whatever the traffic, no id is forgotten within the window, and three generations are enough."""
+    store = Store()
+    for pause, ids in steps:
+        store.now += pause
+        store.claim(ids)
+    assert store.most_generations <= MAX_GENERATIONS
+
+
+def test_versions_count_on() -> None:
+    """Every change of the table has a version of its own, so that compare-and-set can tell them apart."""
+    store, versions = Store(), []
+    for _ in range(60):
+        store.claim(30_000)
+        store.now += HOUR
+        versions.append(int(store.table.version))
+    assert versions == sorted(versions)
+    numbers = [generation.number for generation in store.table.generations]
+    assert [versions[-1] - back for back in range(len(numbers))] == numbers

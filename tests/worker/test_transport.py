@@ -1,0 +1,345 @@
+"""Requests, and their way over a real network."""
+
+import asyncio
+import base64
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from importlib.metadata import version
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pombo.worker.answers import Answer
+from pombo.worker.transport import REFRESH_S, HttpxTransport, Request, make_request
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue"
+
+# -- requests -----------------------------------------------------------------------------------------------------
+
+
+def test_body_is_the_events_as_they_are() -> None:
+    """The events' bytes go into the body untouched, however they were written."""
+    bodies = [b'{"messageId":"a","n":1.0}', b'{ "messageId" : "b" , "t":"\xc3\xa9\\u00e9\\n,\\"" }', b'{"n":1e2}']
+    request = make_request("http://x/v1/batch", "key", bodies, sends=0, now=NOW)
+    expected = b'{"batch":[' + b",".join(bodies) + b'],"sentAt":"2026-03-01T12:00:00.123Z","writeKey":"key"}'
+    assert expected == gzip.decompress(request.body)
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.lists(_values, min_size=1, max_size=5), st.text(st.characters(codec="utf-8")), st.datetimes(timezones=st.timezones()))
+def test_body_is_exact_json(events: list[object], key: str, now: datetime) -> None:
+    """Whatever events and key hold, the body is one JSON document with batch, sentAt and writeKey."""
+    request = make_request("http://x", key, [orjson.dumps(event) for event in events], sends=0, now=now)
+    body = orjson.loads(gzip.decompress(request.body))
+    assert ["batch", "sentAt", "writeKey"] == list(body)
+    assert (events, key) == (body["batch"], body["writeKey"])
+    assert abs(datetime.fromisoformat(body["sentAt"]) - now) < timedelta(milliseconds=1)
+
+
+def test_sent_at_is_utc_whatever_the_clocks_zone() -> None:
+    """`sentAt` is written in UTC, in milliseconds."""
+    here = NOW.astimezone(timezone(timedelta(hours=-3)))
+    assert b'"sentAt":"2026-03-01T12:00:00.123Z"' in gzip.decompress(make_request("u", "k", [], sends=0, now=here).body)
+
+
+def test_headers_say_what_segment_wants_to_know() -> None:
+    """Type, encoding, key and sender are in the headers; the first send carries no retry count."""
+    request = make_request("http://x/v1/batch", "kéy:1", [b"{}"], sends=0, now=NOW)
+    assert "http://x/v1/batch" == request.url
+    assert {
+        "Content-Type": "application/json",
+        "Content-Encoding": "gzip",
+        "Authorization": "Basic " + base64.b64encode("kéy:1:".encode()).decode(),
+        "User-Agent": f"pombo/{version('pombo')}",
+    } == request.headers
+
+
+def test_retries_are_counted() -> None:
+    """From the first retry on the header says how often the events were sent before."""
+    counts = [make_request("u", "k", [b"{}"], sends=n, now=NOW).headers.get("X-Retry-Count") for n in (0, 1, 7)]
+    assert [None, "1", "7"] == counts
+
+
+# -- over the network ---------------------------------------------------------------------------------------------
+
+Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Server:
+    """A TCP server that reads requests and answers as the test says: bytes, or what a function does."""
+
+    reply: bytes | Reply = OK
+    url: str = ""
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    connections: int = 0
+    closed: int = 0
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while await self._answer(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            self.closed += 1
+            async with self.changed:
+                self.changed.notify_all()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])}
+        self.requests.append((headers | {"": lines[0]}, await reader.readexactly(int(headers["content-length"]))))
+        async with self.changed:
+            self.changed.notify_all()
+        if isinstance(self.reply, bytes):
+            writer.write(self.reply)
+            await writer.drain()
+        else:
+            await self.reply(reader, writer)
+        return not writer.is_closing()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(condition)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    listening = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = "http://127.0.0.1:%d/v1/batch" % listening.sockets[0].getsockname()[1]
+    async with listening:
+        yield made
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that stands still until it is moved."""
+
+    seconds: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def transport(clock: Clock) -> AsyncIterator[HttpxTransport]:
+    made = HttpxTransport(monotonic=clock)
+    yield made
+    await made.close()
+
+
+def request(url: str) -> Request:
+    return make_request(url, "key", [b'{"messageId":"a"}'], sends=0, now=NOW)
+
+
+async def close_connection(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def reset_connection(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def test_answer_comes_back_whole(server: Server, transport: HttpxTransport) -> None:
+    """Status, headers in lower case, and body of the answer are handed on."""
+    server.reply = b"HTTP/1.1 429 Slow\r\nRETRY-AFTER: 7\r\nX-RateLimit-Reset: 8\r\nContent-Length: 4\r\n\r\nwait"
+    answer = await transport.post(request(server.url))
+    headers = {"retry-after": "7", "x-ratelimit-reset": "8", "content-length": "4"}
+    assert Answer(429, headers, b"wait") == answer
+
+
+async def test_request_arrives_as_it_was_made(server: Server, transport: HttpxTransport) -> None:
+    """The body's bytes and every header reach the server, and its length is declared."""
+    sent = make_request(server.url, "key", [b'{"messageId":"a"}'], sends=2, now=NOW)
+    await transport.post(sent)
+    ((headers, body),) = server.requests
+    assert "POST /v1/batch HTTP/1.1" == headers[""]
+    assert sent.body == body
+    assert {name.lower(): value for name, value in sent.headers.items()}.items() <= headers.items()
+
+
+async def test_connection_is_kept_alive(server: Server, transport: HttpxTransport) -> None:
+    """Requests one after the other share a connection."""
+    for _ in range(5):
+        await transport.post(request(server.url))
+    assert (5, 1) == (len(server.requests), server.connections)
+
+
+async def test_requests_go_side_by_side(server: Server, transport: HttpxTransport) -> None:
+    """A request never waits for another one's answer."""
+    server.reply = never_answer
+    tasks = [asyncio.create_task(transport.post(request(server.url))) for _ in range(150)]
+    await server.until(lambda: len(server.requests) == 150)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_not_followed(server: Server, transport: HttpxTransport, status: int) -> None:
+    """A redirect is an answer like any other: the key goes nowhere else."""
+    server.reply = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (status, server.url.encode())
+    answer = await transport.post(request(server.url))
+    assert (status, 1) == (answer.status, len(server.requests))
+
+
+async def test_refused_connection_is_certainly_unsent(transport: HttpxTransport) -> None:
+    """Where nobody listens nothing can have arrived."""
+    listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    listening.close()
+    await listening.wait_closed()
+    answer = await transport.post(request(f"http://127.0.0.1:{port}/v1/batch"))
+    assert (None, False) == (answer.status, answer.unknown)
+    assert answer.failure.startswith("ConnectError")
+
+
+async def test_unusable_certificate_is_certainly_unsent(server: Server, transport: HttpxTransport) -> None:
+    """A server that speaks no TLS gets nothing of the request."""
+    answer = await transport.post(request(server.url.replace("http:", "https:")))
+    assert (None, False, []) == (answer.status, answer.unknown, server.requests)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "no-url", "http://", "http://[::1"])
+async def test_unusable_url_is_a_failure_not_an_exception(transport: HttpxTransport, url: str) -> None:
+    """An endpoint that is no URL comes back as a failure that sent nothing."""
+    answer = await transport.post(request(url))
+    assert (None, False) == (answer.status, answer.unknown)
+    assert answer.failure
+
+
+@pytest.mark.parametrize("reply", [reset_connection, close_connection, b"nonsense\r\n\r\n", b""], ids=str)
+async def test_lost_answer_is_an_unknown_outcome(
+    server: Server, transport: HttpxTransport, reply: bytes | Reply
+) -> None:
+    """When the connection ends after the request, Segment may have accepted it."""
+    server.reply = reply if reply != b"" else close_connection
+    answer = await transport.post(request(server.url))
+    assert (None, True, 1) == (answer.status, answer.unknown, len(server.requests))
+    assert answer.failure
+
+
+async def test_silence_is_an_unknown_outcome(server: Server, transport: HttpxTransport) -> None:
+    """A request without an answer in time may have been accepted; the real limit is only shortened here."""
+    server.reply = never_answer
+    transport._client.timeout = 0.05
+    answer = await transport.post(request(server.url))
+    assert (None, True) == (answer.status, answer.unknown)
+    assert answer.failure.startswith("ReadTimeout")
+
+
+async def test_connection_closed_while_idle_is_made_anew(server: Server, transport: HttpxTransport) -> None:
+    """A kept-alive connection that the server closed costs no failed request."""
+
+    async def answer_and_close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    server.reply = answer_and_close
+    first = await transport.post(request(server.url))
+    await server.until(lambda: server.closed == 1)
+    assert [200, 200] == [first.status, (await transport.post(request(server.url))).status]
+    assert 2 == server.connections
+
+
+async def test_bodies_in_any_encoding_are_read(server: Server, transport: HttpxTransport) -> None:
+    """A compressed answer is unpacked before it is judged."""
+    body = gzip.compress(b'{"success": false}')
+    head = b"HTTP/1.1 400 Bad\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    server.reply = head + body
+    assert b'{"success": false}' == (await transport.post(request(server.url))).body
+
+
+# -- connections --------------------------------------------------------------------------------------------------
+
+
+async def test_connections_are_made_anew_hourly(server: Server, transport: HttpxTransport, clock: Clock) -> None:
+    """After an hour the next request resolves and connects anew, and the idle connection is closed."""
+    await transport.post(request(server.url))
+    clock.seconds += REFRESH_S
+    await transport.post(request(server.url))
+    assert 1 == server.connections
+    clock.seconds += 0.001
+    await transport.post(request(server.url))
+    await server.until(lambda: server.closed == 1)
+    assert 2 == server.connections
+
+
+async def test_renewing_disturbs_no_request(server: Server, transport: HttpxTransport, clock: Clock) -> None:
+    """A request under way at the renewal gets its answer, and its connection is closed after it."""
+    go = asyncio.Event()
+
+    async def wait_and_answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        writer.write(OK)
+        await writer.drain()
+
+    server.reply = wait_and_answer
+    early = asyncio.create_task(transport.post(request(server.url)))
+    await server.until(lambda: len(server.requests) == 1)
+    clock.seconds += REFRESH_S + 1
+    server.reply = OK
+    late = await transport.post(request(server.url))
+    assert not early.done()
+    go.set()
+    assert [200, 200] == [late.status, (await early).status]
+    await server.until(lambda: server.closed == 1)
+    assert 2 == server.connections
+
+
+async def test_renewal_under_load_makes_one_new_pool(server: Server, transport: HttpxTransport, clock: Clock) -> None:
+    """Requests that find the hour over together all get their answer."""
+    await transport.post(request(server.url))
+    clock.seconds += REFRESH_S + 1
+    answers = await asyncio.gather(*(transport.post(request(server.url)) for _ in range(20)))
+    assert [200] * 20 == [answer.status for answer in answers]
+    await server.until(lambda: server.closed == 1)
+
+
+async def test_cancelled_request_leaves_the_transport_usable(server: Server, transport: HttpxTransport) -> None:
+    """A request that was given up at shutdown or takeover harms no later one."""
+    server.reply = never_answer
+    task = asyncio.create_task(transport.post(request(server.url)))
+    await server.until(lambda: len(server.requests) == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    server.reply = OK
+    assert 200 == (await transport.post(request(server.url))).status
+
+
+async def test_close_closes_all_connections(server: Server) -> None:
+    """After closing nothing is left open, and closing again harms nothing."""
+    transport = HttpxTransport()
+    await transport.post(request(server.url))
+    await transport.close()
+    await server.until(lambda: server.closed == 1)
+    await transport.close()

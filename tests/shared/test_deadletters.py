@@ -57,7 +57,8 @@ async def bury(
     fields: dict[Any, Any] = {"h": (written or header()).dump(), "b": body() if payload is None else payload}
     fields |= {} if events is None else {"n": events}
     stream_id = await redis.xadd(of.dead, fields)
-    for counter in ("accepted", "dead"):
+    reason = (written or header()).reason
+    for counter in ("accepted", "dead", f"dead:{reason}"):
         await redis.hincrby(of.ledger, counter, events or 1)
     assert isinstance(stream_id, bytes)
     return stream_id.decode()
@@ -292,7 +293,9 @@ async def test_discard_moves_the_ledger(redis: Redis, keys: Keys, of: SourceKeys
 
     assert [41, 0] == [await discard(redis, keys, "bot", gone), await discard(redis, keys, "bot", gone)]
 
-    assert Ledger("i", accepted=42, dead=1, discarded=41) == await read_ledger(redis, of)
+    held = {"corrupt": 0, "poison": 1}
+    expected = Ledger("i", accepted=42, dead=1, discarded=41, dead_by_reason=held)
+    assert expected == await read_ledger(redis, of)
     assert [kept] == [letter.stream_id for letter in await letters(redis, keys)]
     assert await is_balanced(redis, keys)
 

@@ -467,7 +467,8 @@ async def test_what_may_repair_a_source_unparks_it(
     else:
         await registry.set("bot", **change)
 
-    assert (flow if still_parked else {b"paused": b"1"}) == await redis.hgetall(keys.of("bot").flow)
+    repaired = {b"paused": b"1", b"repaired_at_version": b"2"}
+    assert (flow if still_parked else repaired) == await redis.hgetall(keys.of("bot").flow)
 
 
 async def test_unpark_wakes_the_fleet(registry: Registry, redis: Redis, keys: Keys) -> None:
@@ -494,7 +495,7 @@ async def test_key_can_be_rotated_when_redis_is_full(registry: Registry, redis: 
         await redis.config_set("maxmemory", "0")
 
     assert (OTHER_KEY, ["bot"]) == (key, [*snapshot.sources])
-    assert {} == await redis.hgetall(keys.of("bot").flow)
+    assert {b"repaired_at_version": b"2"} == await redis.hgetall(keys.of("bot").flow)
 
 
 async def test_removed_source_leaves_nothing(registry: Registry, redis: Redis, keys: Keys) -> None:

@@ -99,5 +99,6 @@ async def resume(redis: Redis, keys: Keys, source: str) -> bool:
     """
     flow = keys.of(source).flow
     paused = await redis.hdel(flow, "paused")
-    parked = await script("unpark").acall(redis, [flow], [keys.wake, source])
+    version = int(await redis.get(keys.version) or 0)
+    parked = await script("unpark").acall(redis, [flow], [keys.wake, source, version])
     return bool(paused or parked)

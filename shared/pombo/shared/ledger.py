@@ -47,6 +47,8 @@ class Ledger:
     accepted_by_type: Mapping[str, int] = field(default_factory=dict)
     died_by_reason: Mapping[str, int] = field(default_factory=dict)
     """Ever died, by reason; a redrive takes nothing off."""
+    dead_by_reason: Mapping[str, int] = field(default_factory=dict)
+    """Held as dead letters now, by reason."""
 
     @classmethod
     def parse(cls, stored: Mapping[bytes, bytes]) -> Self:
@@ -57,6 +59,7 @@ class Ledger:
             queued_bytes=int(text.get("queued_bytes", 0)),
             accepted_by_type=_family(text, "accepted:"),
             died_by_reason=_family(text, "died:"),
+            dead_by_reason=_family(text, "dead:"),
             **{name: int(text.get(name, 0)) for name in COUNTERS},
         )
 

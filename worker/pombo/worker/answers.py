@@ -110,9 +110,13 @@ def _says_failure(body: bytes) -> bool:
 
 def _refusal(status: int, answer: Answer) -> Verdict:
     if status == 400 and _WRITE_KEY.search(answer.body):
-        return Verdict(Outcome.PARK, reason="Segment says that the write key is invalid: `pombo sources rotate-key`")
+        return Verdict(
+            Outcome.PARK, reason="Segment says that the write key is invalid: `pombo sources rotate-key`"
+        )
     reason: Literal["too_large", "rejected_by_segment"] = (
-        "too_large" if status in {413, 414} or b"payload limit" in answer.body.lower() else "rejected_by_segment"
+        "too_large"
+        if status in {413, 414} or b"payload limit" in answer.body.lower()
+        else "rejected_by_segment"
     )
     return Verdict(Outcome.REFUSED, reason=reason)
 

@@ -84,7 +84,9 @@ class Redrive:
         end = await self._end()
         start = str(self._meta.get("next", "-"))
         async for page in pages(self._redis, self._keys, source, wanted, start=start):
-            letters = [letter for letter in page.letters if letter.redrivable and _key(letter.stream_id) <= end]
+            letters = [
+                letter for letter in page.letters if letter.redrivable and _key(letter.stream_id) <= end
+            ]
             left = None if limit is None else limit - self.moved
             self.moved += await redrive_page(self._redis, self._keys, found, letters[:left])
             self.skipped += sum(not letter.redrivable for letter in page.letters)

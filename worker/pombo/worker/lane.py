@@ -65,7 +65,9 @@ class Lane:
     in flight for a partition.
     """
 
-    def __init__(self, source: Source, write_key: str, version: int, store: SourceStore, tools: Tools) -> None:
+    def __init__(
+        self, source: Source, write_key: str, version: int, store: SourceStore, tools: Tools
+    ) -> None:
         self.source = source
         self.write_key = write_key
         self.version = version
@@ -238,7 +240,13 @@ class Lane:
             accepted_at=iso(int(raw.id.partition("-")[0])), history=[],
         )  # fmt: skip
         word = await self.store.bury(holding.partition, holding.lease, raw.id, header.dump())
-        log.error("batch.corrupt", source=self.source.name, partition=holding.partition, entry=raw.id, error=str(error))
+        log.error(
+            "batch.corrupt",
+            source=self.source.name,
+            partition=holding.partition,
+            entry=raw.id,
+            error=str(error),
+        )
         if word == "lost":
             self._lose(holding)
         holding.hungry = True
@@ -246,11 +254,15 @@ class Lane:
 
     def _block(self, holding: Holding, error: PomboError) -> None:
         if not holding.blocked:
-            log.error("partition.blocked", source=self.source.name, partition=holding.partition, error=str(error))
+            log.error(
+                "partition.blocked", source=self.source.name, partition=holding.partition, error=str(error)
+            )
         holding.blocked = str(error)
 
     async def _launch(self) -> None:
-        idle = [h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh]
+        idle = [
+            h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh
+        ]
         if self._shut():
             return
         for shares in pack([holding.waiting() for holding in idle], max_events=self._most()):
@@ -283,7 +295,9 @@ class Lane:
         entries = [holding.ahead[index] for index in range(share.entries)]
         return Part(holding.partition, holding.lease, new_token(), entries)
 
-    def _sort(self, holdings: Sequence[Holding], parts: Sequence[Part], claim: Claim) -> list[tuple[Holding, Part]]:
+    def _sort(
+        self, holdings: Sequence[Holding], parts: Sequence[Part], claim: Claim
+    ) -> list[tuple[Holding, Part]]:
         ready = []
         for holding, part, state in zip(holdings, parts, claim.states, strict=True):
             if state == "claimed":

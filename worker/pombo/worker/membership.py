@@ -20,6 +20,7 @@ class Pace:
 
 PACE = Pace()
 
+
 @dataclass(slots=True)
 class _Sighting:
     beat: int

@@ -52,10 +52,14 @@ class Metrics:
             registry=self.registry,
         )
         self.takeovers = Counter(
-            "pombo_lease_takeovers_total", "Leases taken over from workers that fell silent.", registry=self.registry
+            "pombo_lease_takeovers_total",
+            "Leases taken over from workers that fell silent.",
+            registry=self.registry,
         )
         self.redis_errors = Counter(
             "pombo_redis_errors_total", "Redis commands that failed.", ["operation"], registry=self.registry
         )
-        self.build_info = Gauge("pombo_build_info", "Version of this pombo.", ["version"], registry=self.registry)
+        self.build_info = Gauge(
+            "pombo_build_info", "Version of this pombo.", ["version"], registry=self.registry
+        )
         self.build_info.labels(version("pombo")).set(1)

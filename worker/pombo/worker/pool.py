@@ -37,7 +37,9 @@ class Pool:
     5. At a stop: hand idle partitions back at once, finish or abandon what is on the wire, hand those back too.
     """
 
-    def __init__(self, redis: "Redis", keys: Keys, registry: Registry, tools: Tools, guard: BeatGuard) -> None:
+    def __init__(
+        self, redis: "Redis", keys: Keys, registry: Registry, tools: Tools, guard: BeatGuard
+    ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.sources: dict[str, Source] = {}
         self.fleet = Fleet(redis, keys, tools.clock, guard)
@@ -59,7 +61,9 @@ class Pool:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then stop gracefully within 25 s."""
         log.info("worker.started", worker=self.fleet.id)
-        duties: list[asyncio.Task[None]] = [asyncio.create_task(duty) for duty in (self._live(), self._tend(), self._listen())]
+        duties: list[asyncio.Task[None]] = [
+            asyncio.create_task(duty) for duty in (self._live(), self._tend(), self._listen())
+        ]
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([stopped, *duties], return_when=asyncio.FIRST_COMPLETED)

@@ -7,25 +7,23 @@ import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from prometheus_client import start_http_server
 from redis.asyncio import Redis
 
 from pombo.shared.clock import SystemClock
 from pombo.shared.connection import aconnect, redis_url
 from pombo.shared.lifeline import die_with_parent
-from pombo.shared.logs import configure_logs, get_logger
+from pombo.shared.logs import configure_logs
 from pombo.shared.processes import ChildSpec, Supervisor
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
 from pombo.worker.delivery import Tools
 from pombo.worker.drain import Drain
+from pombo.worker.exposition import exposed
 from pombo.worker.fleet import BeatGuard
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
 from pombo.worker.transport import HttpxTransport
-
-log = get_logger("pombo.worker.process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ async def _run(settings: Settings, options: Options) -> int:
         registry = Registry(redis, settings.keys, secrets)
         tools = _tools()
         stack.push_async_callback(tools.transport.close)
-        _serve_metrics(settings.metrics_port, tools.metrics, stack)
+        stack.enter_context(exposed(tools.metrics.registry, settings.metrics_port))
         if options.jobs:
             await _start_jobs(stack)
         pool = Pool(redis, settings.keys, registry, tools, tools.guard)
@@ -78,25 +76,14 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(name, stop.set)
 
 
-def _serve_metrics(port: int, metrics: Metrics, stack: AsyncExitStack) -> None:
-    if not port:
-        return
-    try:
-        server, thread = start_http_server(port, registry=metrics.registry)
-    except OSError as error:
-        log.warning("metrics.off", port=port, error=str(error), remedy="set POMBO_METRICS_PORT to a free port, or 0")
-        return
-    stack.callback(thread.join, 5)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-
-
 async def _start_jobs(stack: AsyncExitStack) -> None:
     supervisor = await stack.enter_async_context(Supervisor())
     await supervisor.start(ChildSpec(name="jobs", argv=[sys.executable, "-m", "pombo.worker.jobs"]))
 
 
-async def _drain(pool: Pool, redis: "Redis", settings: Settings, registry: Registry, stop: asyncio.Event) -> int:
+async def _drain(
+    pool: Pool, redis: "Redis", settings: Settings, registry: Registry, stop: asyncio.Event
+) -> int:
     drain = Drain(redis, settings.keys, registry)
     watch = asyncio.create_task(drain.watch(stop))
     try:

@@ -34,7 +34,9 @@ class RawEntry:
 
     def decode(self) -> Entry:
         """Raises StoredVersionError or CorruptBatchError."""
-        return Entry(self.id, len(self.payload), self.raw, batches.decode(self.payload, self.events, self.raw))
+        return Entry(
+            self.id, len(self.payload), self.raw, batches.decode(self.payload, self.events, self.raw)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,14 @@ class SourceStore:
         async def call() -> list[Any]:
             pipe = self._link.redis.pipeline(transaction=False)
             for partition, behind, count in wanted:
-                pipe.execute_command("XRANGE", self._keys.stream(partition), f"({behind}" if behind else "-", "+", "COUNT", count)
+                pipe.execute_command(
+                    "XRANGE",
+                    self._keys.stream(partition),
+                    f"({behind}" if behind else "-",
+                    "+",
+                    "COUNT",
+                    count,
+                )
             return await pipe.execute()
 
         return [_entries(reply) for reply in await self._link.run("read", call)]
@@ -161,7 +170,9 @@ class SourceStore:
             self._table = Table()
         claim = await self._claimed(parts, reply)
         if prepaid:
-            used = sum(len(part.todo) for part, state in zip(parts, claim.states, strict=True) if state == "claimed")
+            used = sum(
+                len(part.todo) for part, state in zip(parts, claim.states, strict=True) if state == "claimed"
+            )
             await self._give_back(prepaid - used)
         return claim
 
@@ -223,7 +234,9 @@ class SourceStore:
     async def _live_table(self) -> Table:
         if not self._table.version:
             redis = self._link.redis
-            stored = await self._link.run("ids", lambda: redis.hmget(self._keys.ids, ["version", "table", "count"]))
+            stored = await self._link.run(
+                "ids", lambda: redis.hmget(self._keys.ids, ["version", "table", "count"])
+            )
             self._table = Table.load(stored[0], stored[1])
             await self._rotate(int(stored[2] or 0))
         return self._table
@@ -238,7 +251,9 @@ class SourceStore:
             self._table = Table.load(stored[0], stored[1])
 
     def _buckets(self, member_spread: tuple[int, int]) -> list[str]:
-        return [f"{self._keys.ids}:{g.number}:{member_spread[1] % g.buckets}" for g in self._table.generations]
+        return [
+            f"{self._keys.ids}:{g.number}:{member_spread[1] % g.buckets}" for g in self._table.generations
+        ]
 
     # -- sending again --------------------------------------------------------------------------------------------
 
@@ -270,14 +285,18 @@ class SourceStore:
 
     # -- finishing ------------------------------------------------------------------------------------------------
 
-    async def settle(self, delivered: Chunk | None, letters: Sequence[Letter], *, probe: bool = False) -> list[Part]:
+    async def settle(
+        self, delivered: Chunk | None, letters: Sequence[Letter], *, probe: bool = False
+    ) -> list[Part]:
         """Finish events: those of `delivered`, and those of `letters`, which become dead letters.
 
         Returns:
             The parts that are no longer ours; nothing of them was written.
         """
         await self._live_table()
-        parts = list(dict.fromkeys([*(delivered.parts if delivered else ()), *(letter.part for letter in letters)]))
+        parts = list(
+            dict.fromkeys([*(delivered.parts if delivered else ()), *(letter.part for letter in letters)])
+        )
         sent = dict(delivered.slices) if delivered else {}
         by_part = {part: [letter for letter in letters if letter.part is part] for part in parts}
         keys, args = self._settle_arguments(parts, sent, by_part, success=delivered is not None, probe=probe)
@@ -385,7 +404,9 @@ def _entries(rows: list[Any]) -> list[RawEntry]:
     for entry_id, fields in rows:
         named = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
         identity = entry_id.decode()
-        found.append(RawEntry(identity, _number(named.get(b"n")), _number(named.get(b"r")), named.get(b"b", b"")))
+        found.append(
+            RawEntry(identity, _number(named.get(b"n")), _number(named.get(b"r")), named.get(b"b", b""))
+        )
     return found
 
 

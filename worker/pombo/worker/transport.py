@@ -108,7 +108,9 @@ class HttpxTransport:
             return Answer(None, failure=failure, unknown=not isinstance(error, _CERTAINLY_UNSENT))
         except (httpx.InvalidURL, OSError) as error:
             return Answer(None, failure=f"{type(error).__name__}: {error}")
-        return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content)
+        return Answer(
+            response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content
+        )
 
     async def _refresh(self) -> None:
         old = self._client

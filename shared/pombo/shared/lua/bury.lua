@@ -29,4 +29,5 @@ redis.call('HINCRBY', ledger, 'queued', -events)
 redis.call('HINCRBY', ledger, 'queued_bytes', -#payload)
 redis.call('HINCRBY', ledger, 'dead', events)
 redis.call('HINCRBY', ledger, 'died:' .. ARGV[4], events)
+redis.call('HINCRBY', ledger, 'dead:' .. ARGV[4], events)
 return 'ok'

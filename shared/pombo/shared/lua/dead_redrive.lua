@@ -11,33 +11,28 @@
 -- Returns  {"ok", batch…}    each batch an array of the ids that are gone: empty when it was moved
 --          {"unknown"}       no such source, or another incarnation of it: nothing was written
 -- Cost  O(letters · log dead letters). Refused by the server at maxmemory, like every append.
+--include letter
 local ledger, dead = KEYS[1], KEYS[2]
 if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
   return {'unknown'}
 end
 
-local function has_one_event(entry)
-  for field = 1, #entry[2], 2 do
-    if entry[2][field] == 'n' then
-      return entry[2][field + 1] == '1'
-    end
-  end
-  return true
-end
-
 local reply, whole, taken = {'ok'}, {}, {}
 for i = 3, #ARGV, 6 do
-  local ids, gone = {}, {}
+  local ids, gone, reasons = {}, {}, {}
   for id in string.gmatch(ARGV[i + 1], '[^,]+') do
     local entry = redis.call('XRANGE', dead, id, id)[1]
-    if not entry or taken[id] or not has_one_event(entry) then
+    if not entry or taken[id] or letter_events(entry) ~= 1 then
       gone[#gone + 1] = id
+    else
+      local reason = letter_reason(entry)
+      reasons[reason] = (reasons[reason] or 0) + 1
     end
     ids[#ids + 1] = id
   end
   assert(#ids == tonumber(ARGV[i + 2]), 'a batch must hold one event a letter')
   if #gone == 0 then
-    whole[#whole + 1] = {at = i, stream = KEYS[tonumber(ARGV[i])], ids = ids}
+    whole[#whole + 1] = {at = i, stream = KEYS[tonumber(ARGV[i])], ids = ids, reasons = reasons}
     for _, id in ipairs(ids) do
       taken[id] = true
     end
@@ -53,6 +48,9 @@ for _, batch in ipairs(whole) do
   redis.call('XADD', batch.stream, '*', 'n', ARGV[i + 2], 'r', ARGV[i + 3], 'b', ARGV[i + 4])
   redis.call('XDEL', dead, unpack(batch.ids))
   redis.call('HINCRBY', ledger, 'dead', -events)
+  for reason, count in pairs(batch.reasons) do
+    redis.call('HINCRBY', ledger, 'dead:' .. reason, -count)
+  end
   redis.call('HINCRBY', ledger, 'queued', events)
   redis.call('HINCRBY', ledger, 'queued_bytes', #ARGV[i + 4])
 end

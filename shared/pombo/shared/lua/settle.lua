@@ -51,6 +51,7 @@ local function bury(part, position, letter)
   end
   redis.call('HINCRBY', ledger, 'dead', 1)
   redis.call('HINCRBY', ledger, 'died:' .. letter.reason, 1)
+  redis.call('HINCRBY', ledger, 'dead:' .. letter.reason, 1)
 end
 
 for _, part in ipairs(open) do

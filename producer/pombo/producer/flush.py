@@ -1,0 +1,133 @@
+"""One flush: the oldest events of the buffer as one append, and what the append's answer means."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from pombo.producer.buffer import Pending
+from pombo.producer.steps import Argument
+from pombo.shared.batches import MAX_EVENTS, SEPARATOR, RecordBatch, encode, partition_of
+from pombo.shared.keys import Keys
+from pombo.shared.sources import Source
+
+MAX_BATCHES = 64
+"""Record batches in one append: keeps the script's run near a millisecond."""
+MAX_RAW = 475_000
+"""Bytes of one record batch before compression: one request to Segment holds it whole (design §6)."""
+MAX_FLUSH_RAW = 8 << 20
+"""Bytes of one append before compression: well inside a second, over a slow line."""
+SESSION_S = 172_800
+"""Seconds for which Redis remembers a producer session after its last append."""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A record batch that still takes events."""
+
+    partition: int
+    bodies: list[bytes] = field(default_factory=list)
+    raw: int = 0
+
+    def takes(self, size: int) -> bool:
+        return len(self.bodies) < MAX_EVENTS and self.raw + size <= MAX_RAW
+
+    def put(self, body: bytes) -> None:
+        self.bodies.append(body)
+        self.raw += len(body) + len(SEPARATOR)
+
+
+def cut(pendings: Sequence[Pending], partitions: int) -> tuple[int, list[_Draft]]:
+    """Group the oldest events by partition, in order; return how many went in, and the drafts."""
+    drafts: list[_Draft] = []
+    latest: dict[int, _Draft] = {}
+    raw = count = 0
+    for pending in pendings:
+        body = pending.event.body
+        partition = partition_of(pending.event.ordering_key, partitions)
+        draft = latest.get(partition)
+        if raw + len(body) > MAX_FLUSH_RAW and count:
+            break
+        if draft is None or not draft.takes(len(body)):
+            if len(drafts) == MAX_BATCHES:
+                break
+            draft = latest[partition] = _Draft(partition)
+            drafts.append(draft)
+        draft.put(body)
+        raw += len(body)
+        count += 1
+    return count, drafts
+
+
+class Flush:
+    """One append, the same bytes at each attempt.
+
+    1. Made of the oldest events; its sequence is its idempotency token.
+    2. Sent, maybe often. Once an answer stayed out it is `doubtful`: it may be in the queue, so it can
+       neither be changed nor called unwritten.
+    3. Settled by an answer, or given up event by event as their budgets end.
+    """
+
+    def __init__(
+        self, pendings: Sequence[Pending], source: Source, keys: Keys, session: str, sequence: int
+    ) -> None:
+        self.source = source
+        self.doubtful = False
+        self.count, drafts = cut(pendings, source.partitions)
+        """Events not given up yet."""
+        self.partitions = sorted({draft.partition for draft in drafts})
+        self.batches = [(draft.partition, encode(draft.bodies)) for draft in drafts]
+        self.size = sum(len(batch.payload) for _, batch in self.batches)
+        """Bytes that it adds to the source's backlog."""
+        types = Counter(pending.event.type for pending in pendings[: self.count])
+        own = keys.of(source.name)
+        self.keys = [
+            own.ledger,
+            own.session(session),
+            *(own.stream(partition) for partition, _ in self.batches),
+        ]
+        self.args: list[Argument] = [
+            source.incarnation,
+            sequence,
+            source.backlog_bytes,
+            SESSION_S,
+            keys.wake,
+            ",".join(f"{kind}={number}" for kind, number in types.items()),
+        ]
+        for partition, batch in self.batches:
+            self.args += _batch_args(source.name, partition, batch)
+
+    def command(self, *script: Argument) -> tuple[Argument, ...]:
+        """The command that runs the script: `EVALSHA` and its hash, or `EVAL` and its text."""
+        return (*script, len(self.keys), *self.keys, *self.args)
+
+
+def _batch_args(source: str, partition: int, batch: RecordBatch) -> tuple[Argument, ...]:
+    return (f"{source}/{partition}", batch.events, batch.raw, batch.payload)
+
+
+class Answer(NamedTuple):
+    """The append's answer; `queued` is the backlog's bytes, where it says them."""
+
+    kind: Literal["ok", "full", "stale", "unknown"]
+    queued: int = 0
+
+
+def read_answer(reply: Any) -> Answer:
+    """Read what the append script returned.
+
+    Raises:
+        ValueError: it is none of its answers.
+    """
+    match reply:
+        case [b"ok", int(queued), *_]:
+            return Answer("ok", queued)
+        case [b"full", int(queued)]:
+            return Answer("full", queued)
+        case [b"stale"]:
+            return Answer("stale")
+        case [b"unknown"]:
+            return Answer("unknown")
+    raise ValueError(
+        f"the append script answered {reply!r}, which this pombo does not know; upgrade pombo here"
+    )

@@ -1,0 +1,78 @@
+"""What both clients are made of: the options, the settings, and the core that they drive."""
+
+from collections.abc import Callable
+
+from pombo.producer.buffer import Buffer
+from pombo.producer.intake import Intake
+from pombo.producer.metrics import Metrics, default_metrics
+from pombo.producer.options import Options
+from pombo.producer.outbox import Outbox
+from pombo.producer.rejections import OnRejected, Rejections
+from pombo.shared.clock import Clock, SystemClock
+from pombo.shared.connection import connect, redact, redis_url
+from pombo.shared.errors import ConfigurationError
+from pombo.shared.settings import Settings, read_settings
+
+CLOSE_SLACK_S = 1.0
+"""Seconds beyond the budgets for which closing waits: a name server can hang longer than any timeout."""
+STUMBLE_PAUSE_S = 0.1
+STUMBLED = "the producer of source %s stumbled over a bug in pombo; please report it"
+
+
+class Parts:
+    """Make the core of one producer, as often as a process needs it anew.
+
+    Raises:
+        ConfigurationError: a setting or the URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        settings: Settings | None,
+        url: str | None,
+        on_rejected: OnRejected | None,
+        clock: Clock | None,
+        metrics: Metrics | None,
+    ) -> None:
+        self.options = options
+        self.clock = clock or SystemClock()
+        self._settings = settings or read_settings()
+        self._url = url
+        self._metrics = metrics or default_metrics()
+        self.rejections = Rejections(options.source, on_rejected, self._metrics, self.clock)
+        self.intake = Intake(options, self.rejections, self.clock, disabled=self._settings.disabled)
+        self.closing_s = max(options.budget_s, options.patience_s) + CLOSE_SLACK_S
+        """Seconds that closing may take."""
+        self._check_url()
+
+    def _check_url(self) -> None:
+        try:
+            connect(self.url()).connection_pool.make_connection()
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"POMBO_REDIS_URL {self.where()!r}: {error}") from None
+
+    def url(self) -> str:
+        """The URL in force; the embedded server's may move when it starts anew."""
+        return self._url or redis_url(self._settings)
+
+    def where(self) -> str:
+        """The URL for people, without its password."""
+        return redact(self.url())
+
+    def buffer(self, wake: Callable[[], None]) -> Buffer:
+        """A new buffer."""
+        return Buffer(self.options, self.clock, wake)
+
+    def outbox(self, buffer: Buffer) -> Outbox:
+        """A new core, with a session of its own."""
+        return Outbox(
+            self.options,
+            buffer,
+            keys=self._settings.keys,
+            clock=self.clock,
+            metrics=self._metrics,
+            rejections=self.rejections,
+            where=self.where,
+        )

@@ -1,0 +1,250 @@
+"""Record batches, whole and damaged."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import orjson
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pombo.shared import batches
+from pombo.shared.batches import DICTIONARY, MAX_EVENTS, VERSION, RecordBatch
+from pombo.shared.errors import CorruptBatchError, StoredVersionError
+
+_texts = st.text(st.characters(codec="utf-8"), max_size=20)
+_ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30) | st.sampled_from(
+    ['"', "\\", '\\"', "a\\", ',\n"', "\n", "\x00", "é", "🕊", '{"messageId":"', "\\\\", '"\\']
+)
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | _texts | st.sampled_from([",\n", "\n", ",", '"},\n{"']),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def _bodies(draw: st.DrawFn) -> bytes:
+    return orjson.dumps({"messageId": draw(_ids), "type": "track", "properties": draw(_values)})
+
+
+_batch = st.lists(_bodies(), min_size=1, max_size=12)
+
+
+def decoded(batch: RecordBatch) -> list[bytes]:
+    return batches.decode(batch.payload, batch.events, batch.raw)
+
+
+def event(number: int, **properties: object) -> bytes:
+    return orjson.dumps({"messageId": f"m{number}", "type": "track", "event": "Message Sent", "properties": properties})
+
+
+# -- there and back -----------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(_batch)
+def test_events_come_back_byte_for_byte(bodies: list[bytes]) -> None:
+    """What was encoded is decoded to the same bytes in the same order, with its true counts beside it."""
+    batch = batches.encode(bodies)
+    assert bodies == decoded(batch)
+    assert (len(bodies), len(b",\n".join(bodies))) == (batch.events, batch.raw)
+
+
+@settings(deadline=None)
+@given(_batch)
+def test_batch_can_stand_in_a_request_as_it_is(bodies: list[bytes]) -> None:
+    """The uncompressed events, brackets around them, are a JSON list."""
+    raw = batches.SEPARATOR.join(bodies)
+    assert [orjson.loads(body) for body in bodies] == orjson.loads(b"[%s]" % raw)
+
+
+def test_newlines_inside_of_events_cut_nothing() -> None:
+    """The separator within a value is escaped by JSON, and stays within its event."""
+    bodies = [event(1, text=',\n{"messageId":"x"}'), event(2, text="\n,\r\n"), event(3, text="\\n,\\\n")]
+    assert bodies == decoded(batches.encode(bodies))
+
+
+def test_full_batch_of_large_events() -> None:
+    """A hundred events of 32 KB each go through one entry."""
+    bodies = [event(n, text="ção" * 6000 + str(n)) for n in range(MAX_EVENTS)]
+    batch = batches.encode(bodies)
+    assert bodies == decoded(batch)
+    assert len(batch.payload) < batch.raw / 20
+
+
+def test_dictionary_makes_small_batches_small() -> None:
+    """One usual event takes less than half of its size."""
+    context = {"library": {"name": "pombo", "version": "1.0.0"}}
+    body = orjson.dumps({
+        "messageId": "5ef1bf3c-7ea3-4a7e-8a0e-a9f0d3c57a8d", "type": "track", "userId": "u1", "event": "Message Sent",
+        "properties": {"channel": "whatsapp"}, "timestamp": "2026-01-01T00:00:00.000Z", "context": context,
+    })  # fmt: skip
+    assert len(batches.encode([body]).payload) < len(body) / 2
+
+
+def test_stored_form_is_version_dictionary_frame() -> None:
+    """The first two bytes name version and dictionary; the rest is one zstd frame with a checksum."""
+    payload = batches.encode([event(1)]).payload
+    assert (VERSION, DICTIONARY, zstandard.FRAME_HEADER[:4]) == (payload[0], payload[1], payload[2:6])
+    assert zstandard.get_frame_parameters(payload[2:]).has_checksum
+
+
+def test_stored_form_is_pinned() -> None:
+    """A batch written by the first release is read by every later one."""
+    payload = bytes.fromhex("010128b52ffd0400ad0000307d2c0a62227d04fca5bd2bbdf3317c47fb192901f685abc0")
+    assert [b'{"messageId":"a","type":"track"}', b'{"messageId":"b"}'] == batches.decode(payload, 2, 51)
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """Every thread has a compressor of its own."""
+
+    def work(number: int) -> bool:
+        bodies = [event(number * 100 + n, text="x" * n) for n in range(50)]
+        return all(bodies == decoded(batches.encode(bodies)) for _ in range(50))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(16)))
+
+
+# -- damage -------------------------------------------------------------------------------------------------------
+
+
+def damaged(batch: RecordBatch, payload: bytes, bodies: list[bytes]) -> None:
+    """Damage is told by one of the two errors, or did not touch the events."""
+    try:
+        assert bodies == batches.decode(payload, batch.events, batch.raw)
+    except (CorruptBatchError, StoredVersionError):
+        pass
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    """A single wrong bit anywhere never yields wrong events or another error."""
+    bodies = [event(n, text="y" * n) for n in range(20)]
+    batch = batches.encode(bodies)
+    for position in range(8 * len(batch.payload)):
+        payload = bytearray(batch.payload)
+        payload[position // 8] ^= 1 << position % 8
+        damaged(batch, bytes(payload), bodies)
+
+
+@settings(deadline=None)
+@given(_batch, st.data())
+def test_truncated_batches_are_corrupt(bodies: list[bytes], data: st.DataObject) -> None:
+    """A batch that ends early is corrupt, wherever it ends."""
+    batch = batches.encode(bodies)
+    end = data.draw(st.integers(0, len(batch.payload) - 1))
+    with pytest.raises(CorruptBatchError):
+        batches.decode(batch.payload[:end], batch.events, batch.raw)
+
+
+@settings(deadline=None, max_examples=300)
+@given(_batch, st.lists(st.tuples(st.integers(8, 10_000), st.integers(0, 255)), min_size=1, max_size=6))
+def test_overwritten_batches_are_noticed(bodies: list[bytes], writes: list[tuple[int, int]]) -> None:
+    """Bytes of the frame that were overwritten never yield wrong events."""
+    batch = batches.encode(bodies)
+    payload = bytearray(batch.payload)
+    for position, value in writes:
+        payload[8 + position % (len(payload) - 8)] = value
+    damaged(batch, bytes(payload), bodies)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.integers(0, 10), st.integers(0, 1000))
+def test_noise_is_no_batch(noise: bytes, events: int, raw: int) -> None:
+    """Bytes that nobody encoded are corrupt, whatever their entry says."""
+    with pytest.raises(CorruptBatchError):
+        batches.decode(bytes((VERSION, DICTIONARY)) + noise, events, raw)
+
+
+@pytest.mark.parametrize(("more_events", "more_bytes"), [(1, 0), (-1, 0), (0, 1), (0, -1), (3, 3), (-2, 0)])
+def test_counts_must_agree(more_events: int, more_bytes: int) -> None:
+    """An entry whose counts are not those of its events is corrupt."""
+    batch = batches.encode([event(1), event(2)])
+    with pytest.raises(CorruptBatchError):
+        batches.decode(batch.payload, batch.events + more_events, batch.raw + more_bytes)
+
+
+@pytest.mark.parametrize(
+    "bodies", [[b"{}"], [b'{"type":"track","messageId":"a"}'], [b'{"messageId":1}'], [b""], [event(1), b"x"]]
+)
+def test_events_must_begin_with_their_message_id(bodies: list[bytes]) -> None:
+    """What does not begin with a messageId cannot be claimed, and counts as corrupt."""
+    with pytest.raises(CorruptBatchError):
+        decoded(batches.encode(bodies))
+
+
+@pytest.mark.parametrize("number", [0, 2, 3, 255])
+def test_unknown_version_is_left_alone(number: int) -> None:
+    """A version that is unknown here is never called corrupt."""
+    batch = batches.encode([event(1)])
+    for payload in (bytes((number,)) + batch.payload[1:], bytes((number, 0)), bytes((number,)) + b"future"):
+        with pytest.raises(StoredVersionError, match=f"version {number}"):
+            batches.decode(payload, batch.events, batch.raw)
+
+
+@pytest.mark.parametrize("number", [0, 2, 255])
+def test_unknown_dictionary_is_left_alone(number: int) -> None:
+    """A dictionary that this release does not have is named, and the batch never called corrupt."""
+    batch = batches.encode([event(1)])
+    payload = bytes((VERSION, number)) + batch.payload[2:]
+    for _ in range(2):
+        with pytest.raises(StoredVersionError, match=f"dictionary {number}"):
+            batches.decode(payload, batch.events, batch.raw)
+
+
+# -- messageIds ---------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(_bodies())
+def test_message_id_is_read_without_parsing(body: bytes) -> None:
+    """The id is found whatever it holds, in the form in which JSON wrote it."""
+    found = batches.message_id(body)
+    assert orjson.loads(body)["messageId"] == orjson.loads(b'"%s"' % found)
+    assert orjson.dumps(orjson.loads(body)["messageId"]) == b'"%s"' % found
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"messageId":"a"}', b"a"),
+        (b'{"messageId":""}', b""),
+        (b'{"messageId":"a\\"b","x":"c"}', b'a\\"b'),
+        (b'{"messageId":"a\\\\","x":"c"}', b"a\\\\"),
+        (b'{"messageId":"\\\\\\"\\\\\\\\","x":"\\""}', b'\\\\\\"\\\\\\\\'),
+        (b'{"messageId":"\\"","messageId":"b"}', b'\\"'),
+    ],
+)
+def test_escapes_in_message_ids_are_kept(body: bytes, found: bytes) -> None:
+    """An escaped quote does not end an id, a backslash that is itself escaped does not escape the quote."""
+    assert found == batches.message_id(body)
+
+
+# -- partitions ---------------------------------------------------------------------------------------------------
+
+
+def test_partitions_are_pinned() -> None:
+    """An ordering key keeps its partition for good: another value would break the order of waiting events."""
+    keys = ["u1", "", "5511999990000@wa.gw.msging.net", "ção", "🕊", "\ud800"]
+    assert [6, 0, 0, 0, 7, 0] == [batches.partition_of(key, 8) for key in keys]
+    assert [118, 0, 56, 80, 23, 40] == [batches.partition_of(key, 256) for key in keys]
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=())), st.integers(1, 256))
+def test_every_key_has_a_partition(key: str, partitions: int) -> None:
+    """Any text, also half of a surrogate pair, has one of the partitions, always the same."""
+    partition = batches.partition_of(key, partitions)
+    assert 0 <= partition < partitions
+    assert partition == batches.partition_of(key, partitions)
+
+
+@pytest.mark.parametrize("partitions", [2, 7, 8, 16, 100, 256])
+@pytest.mark.parametrize("form", ["u%d", "%d", "55119%08d@wa.gw.msging.net", "user-%d-x"])
+def test_keys_spread_over_the_partitions(partitions: int, form: str) -> None:
+    """Keys that differ in a number only are spread evenly, within five standard deviations."""
+    counts = Counter(batches.partition_of(form % number, partitions) for number in range(partitions * 200))
+    assert partitions == len(counts)
+    assert max(abs(count - 200) for count in counts.values()) < 5 * 200**0.5

@@ -14,7 +14,7 @@ from pombo.shared.sources import Source
 from pombo.worker.answers import Answer, Outcome, Verdict, classify
 from pombo.worker.backoff import backoff
 from pombo.worker.metrics import Metrics
-from pombo.worker.parts import Chunk, Part, chunks
+from pombo.worker.parts import Chunk, Part, Room, chunks
 from pombo.worker.patience import Decision, Trouble, decide, outcome_lost
 from pombo.worker.store import Letter, SourceStore
 from pombo.worker.transport import Request, Transport, make_request
@@ -28,6 +28,9 @@ PARK_SUSPECTS = 3
 LETTERS_AT_ONCE = 200
 _LIMITED_BASE_S = 1.0
 _LIMITED_CAP_S = 60.0
+_LEAST_HINT_S = 0.1
+_GATE_POLL_S = 5.0
+"""A shut gate is asked again this often at least, should a wake-up be lost."""
 
 
 class Guard(Protocol):
@@ -51,6 +54,7 @@ class Tools:
     rng: random.Random
     metrics: Metrics
     guard: Guard
+    room: Room = field(default_factory=Room)
 
 
 class Lane(Protocol):
@@ -60,14 +64,28 @@ class Lane(Protocol):
     tools: Tools
 
     @property
-    def source(self) -> Source: ...
+    def source(self) -> Source:
+        """The source's settings now in force."""
+        ...
+
     @property
-    def write_key(self) -> str: ...
+    def write_key(self) -> str:
+        """Its write key now in force."""
+        ...
+
     @property
-    def version(self) -> int: ...
+    def version(self) -> int:
+        """The registry version of both."""
+        ...
+
     @property
-    def stopping(self) -> bool: ...
-    async def pause(self, seconds: float, parts: Sequence[Part]) -> bool: ...
+    def stopping(self) -> bool:
+        """Whether nothing more is to be sent."""
+        ...
+
+    async def pause(self, seconds: float, parts: Sequence[Part]) -> bool:
+        """Wait, or less when the flow changes; False when these parts are to be left alone."""
+        ...
 
 
 class _Ending(Enum):
@@ -184,7 +202,7 @@ class Delivery:
         if reason in WAITING:
             for part in chunk.parts:
                 part.failing_since = 0
-        return await self.lane.pause(seconds, chunk.parts)
+        return await self.lane.pause(min(seconds, _GATE_POLL_S), chunk.parts)
 
     async def _bury_outdated(self, chunk: Chunk) -> bool:
         now = self.lane.store.now_ms()
@@ -268,9 +286,9 @@ class Delivery:
 
     async def _hold(self, verdict: Verdict) -> None:
         self._limited += 1
-        seconds = verdict.wait
-        if seconds is None:
-            seconds = min(_LIMITED_CAP_S, _LIMITED_BASE_S * 2.0 ** (self._limited - 1))
+        patience = min(_LIMITED_CAP_S, _LIMITED_BASE_S * 2.0 ** (self._limited - 1))
+        # A hint of nothing, or none, must not make a loop of requests.
+        seconds = verdict.wait if verdict.wait and verdict.wait >= _LEAST_HINT_S else patience
         await self.lane.store.hold(seconds)
 
     async def _park(self, reason: str) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from redis.asyncio import Redis
 
 from pombo.shared.connection import transient
+from pombo.shared.flow import Flow, read_flow
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 
@@ -48,15 +49,15 @@ class Drain:
             counts = await self._redis.hmget(keys.ledger, ["queued", "in_flight"])
             count = sum(int(value or 0) for value in counts)
             if count:
-                found.append((source.name, count, await self._obstacle(keys.flow)))
+                found.append((source.name, count, obstacle(await read_flow(self._redis, keys))))
         return found
 
-    async def _obstacle(self, flow: str) -> str:
-        parked, paused, hold = await self._redis.hmget(flow, ["parked", "paused", "hold_until"])
-        seconds, micro = await self._redis.time()
-        wait = int(hold or 0) / 1000 - (seconds + micro / 1_000_000)
-        if parked:
-            return f"parked: {parked.decode()}"
-        if paused:
-            return "paused: `pombo resume`"
-        return f"held for {wait:.0f} s more" if wait > LONGEST_HOLD_S else ""
+
+def obstacle(flow: Flow) -> str:
+    """Why a source's events cannot be delivered now; "" when they can."""
+    if flow.parked is not None:
+        return f"parked: {flow.parked}"
+    if flow.paused:
+        return "paused: `pombo sources resume` ends it"
+    wait = ((flow.hold_until or 0) - flow.now) / 1000
+    return f"held for {wait:.0f} s more" if wait > LONGEST_HOLD_S else ""

@@ -30,9 +30,11 @@ class BeatGuard:
         self._event = asyncio.Event()
 
     def fresh(self) -> bool:
+        """Whether the last beat is recent enough to believe in our leases."""
         return self._clock.monotonic() - self._confirmed < self.pace.fence
 
     async def confirmed(self) -> None:
+        """Wait until it is."""
         while not self.fresh():
             self._event.clear()
             await self._event.wait()
@@ -58,11 +60,15 @@ class Fleet:
         self._workers: dict[str, bytes] = {}
         self._active: dict[str, int] = {}
         self._seconds = 0
+        self._shown = float("-inf")
         self._started = clock.now().isoformat(timespec="seconds")
 
     async def show(self, partitions: int) -> None:
         """Beat once, telling how many partitions this worker holds; raises what the client raises."""
         begun = self._clock.monotonic()
+        if begun - self._shown > self._guard.pace.fence:
+            # We were stopped or cut off: what we remember of the others' silence is our own.
+            self._membership.excuse(begun)
         self._beat += 1
         keys = [self._keys.workers, self._keys.active]
         reply = await script("beat").acall(self._redis, keys, [self.id, self._describe(partitions)])
@@ -73,6 +79,7 @@ class Fleet:
             {w: _read_beat(text) for w, text in self._workers.items()}, self._clock.monotonic()
         )
         self._guard.confirm(begun)
+        self._shown = begun
 
     def _describe(self, partitions: int) -> bytes:
         return orjson.dumps({

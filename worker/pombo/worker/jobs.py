@@ -5,6 +5,7 @@ keeps a checkpoint and its progress in `job.meta`, and may be killed and run aga
 """
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -105,7 +106,8 @@ class Redrive:
         self._meta |= {"next": page.next, "moved": self.moved, "skipped": self.skipped}
         if self._job is not None:
             self._job.meta = self._meta
-            self._job.save_meta()
+            save: Callable[[], None] = self._job.save_meta
+            save()
 
 
 def _key(stream_id: str) -> tuple[int, int]:

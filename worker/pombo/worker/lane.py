@@ -12,12 +12,14 @@ from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
 from pombo.worker.delivery import Delivery, Tools, iso
 from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_EVENTS, Share, Waiting, pack
-from pombo.worker.parts import Entry, Part
-from pombo.worker.store import Claim, RawEntry, SourceStore, new_token
+from pombo.worker.parts import Entry, Part, Room
+from pombo.worker.store import Claim, Closed, RawEntry, SourceStore, new_token
 
 log = get_logger("pombo.worker.lane")
 
 _READ_AT_ONCE: Final = 1000
+_READ_IN_NEED: Final = 10
+_SHUT_POLL_S: Final = 30.0
 _POLL_S: Final = 30.0
 
 
@@ -45,14 +47,21 @@ class Holding:
 
     @property
     def events_ahead(self) -> int:
+        """Events read and not yet claimed."""
         return sum(len(entry.bodies) for entry in self.ahead)
 
     def waiting(self) -> Waiting:
         """What it could send now."""
         return Waiting(self.partition, [(len(entry.bodies), entry.raw) for entry in self.ahead])
 
-    def forget(self) -> None:
+    def take_in(self, entry: Entry, room: Room) -> None:
+        """Hold one more entry."""
+        self.ahead.append(entry)
+        room.used += entry.raw
+
+    def forget(self, room: Room) -> None:
         """Drop what was read ahead; the stream still has it."""
+        room.used -= sum(entry.raw for entry in self.ahead)
         self.ahead.clear()
         self.hungry = True
 
@@ -130,7 +139,9 @@ class Lane:
 
     def forget(self, partition: int) -> None:
         """Drop a partition whose lease is handed back or lost."""
-        self.holdings.pop(partition, None)
+        holding = self.holdings.pop(partition, None)
+        if holding is not None:
+            holding.forget(self.tools.room)
 
     # -- what deliveries ask --------------------------------------------------------------------------------------
 
@@ -195,11 +206,12 @@ class Lane:
             holding.fresh = False
             if found is not None:
                 part, _ = found
+                self.tools.room.used += sum(entry.raw for entry in part.entries)
                 self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
 
     async def _fill(self) -> None:
         wanted = [h for h in self.holdings.values() if self._wants_entries(h)]
-        if not wanted or self._shut():
+        if not wanted or self._is_shut():
             return
         asked = [(h.partition, h.behind, self._count(h)) for h in wanted]
         replies = await self.store.read(asked)
@@ -209,16 +221,20 @@ class Lane:
 
     def _wants_entries(self, holding: Holding) -> bool:
         ready = holding.hungry and not holding.fresh and not holding.leaving and not holding.blocked
+        if self.tools.room.full:
+            return ready and not holding.ahead and holding.part is None
         return ready and holding.events_ahead < MAX_CLAIM_EVENTS
 
     def _count(self, holding: Holding) -> int:
-        return max(10, min(_READ_AT_ONCE, int(MAX_CLAIM_EVENTS / holding.batch_events) + 1))
+        if self.tools.room.full:
+            return _READ_IN_NEED
+        return max(_READ_IN_NEED, min(_READ_AT_ONCE, int(MAX_CLAIM_EVENTS / holding.batch_events) + 1))
 
     async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
         holding.hungry = full
         for raw in entries:
             try:
-                holding.ahead.append(raw.decode())
+                holding.take_in(raw.decode(), self.tools.room)
             except CorruptBatchError as error:
                 await self._bury(holding, raw, error)
                 break
@@ -263,7 +279,7 @@ class Lane:
         idle = [
             h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh
         ]
-        if self._shut():
+        if self._is_shut():
             return
         for shares in pack([holding.waiting() for holding in idle], max_events=self._most()):
             if not await self._claim(shares):
@@ -284,10 +300,7 @@ class Lane:
             delivery = Delivery(self, [part for _, part in ready], probe=claim.probe)
             self._start(ready, delivery)
         if claim.closed is not None:
-            self._shut_until = self.tools.clock.monotonic() + claim.closed.wait_s
-            if claim.closed.reason != "rate":
-                for holding in holdings:
-                    holding.forget()
+            self._shut(claim.closed)
             return False
         return True
 
@@ -306,16 +319,25 @@ class Lane:
                 if part.todo:
                     ready.append((holding, part))
                 else:
+                    self.tools.room.used -= sum(entry.raw for entry in part.entries)
                     holding.hungry = True
                     self._woken.set()
             elif state in {"lost", "unknown"}:
                 self._lose(holding)
                 self.outdated |= state == "unknown"
             elif state in {"record", "moved"}:
-                holding.forget()
+                holding.forget(self.tools.room)
                 holding.fresh = True
                 self._woken.set()
         return ready
+
+    def _shut(self, closed: Closed) -> None:
+        """Ask again later; what is read ahead is only kept for a short wait."""
+        longest = closed.wait_s if closed.reason == "rate" else _SHUT_POLL_S
+        self._shut_until = self.tools.clock.monotonic() + min(closed.wait_s, longest)
+        if closed.wait_s > 1:
+            for holding in self.holdings.values():
+                holding.forget(self.tools.room)
 
     def _start(self, pairs: Sequence[tuple[Holding, Part]], delivery: Delivery) -> None:
         task = asyncio.create_task(delivery.run())
@@ -331,10 +353,11 @@ class Lane:
             log.error("delivery.crashed", source=self.source.name, exc_info=task.exception())
             self._back_off()
         for holding, part in pairs:
+            self.tools.room.used -= sum(entry.raw for entry in part.entries)
             holding.part = holding.delivery = None
             holding.hungry = True
             if part.todo or failed or task.cancelled():
-                holding.forget()
+                holding.forget(self.tools.room)
                 holding.fresh = True
         self._woken.set()
 
@@ -346,9 +369,9 @@ class Lane:
         """What crashed once may crash again: try in a second, not at once."""
         self._shut_until = self.tools.clock.monotonic() + 1.0
         for holding in self.holdings.values():
-            holding.forget()
+            holding.forget(self.tools.room)
             holding.fresh = True
         self._woken.set()
 
-    def _shut(self) -> bool:
+    def _is_shut(self) -> bool:
         return self.tools.clock.monotonic() < self._shut_until

@@ -22,6 +22,22 @@ class Entry:
         return int(self.id.partition("-")[0])
 
 
+@dataclass(slots=True)
+class Room:
+    """How many bytes of events a worker holds in memory, and may: the one bound on all its lanes together.
+
+    When it is full, lanes read only for partitions of which they hold nothing, and only a few entries.
+    """
+
+    limit: int = 64 << 20
+    used: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more should be read ahead."""
+        return self.used >= self.limit
+
+
 def after(entry_id: str) -> str:
     """The stream id right behind `entry_id`."""
     milliseconds, _, sequence = entry_id.partition("-")
@@ -78,10 +94,12 @@ class Chunk:
 
     @property
     def events(self) -> int:
+        """How many events."""
         return sum(len(indices) for _, indices in self.slices)
 
     @property
     def parts(self) -> list[Part]:
+        """The parts they belong to."""
         return [part for part, _ in self.slices]
 
     def bodies(self) -> list[bytes]:

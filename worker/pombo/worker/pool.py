@@ -95,6 +95,8 @@ class Pool:
         while True:
             await self._nudged.wait()
             self._nudged.clear()
+            if not self._guard.fresh():
+                continue
             try:
                 async with asyncio.timeout(_TEND_TIMEOUT_S):
                     await self._reload()

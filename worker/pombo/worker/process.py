@@ -53,21 +53,17 @@ async def _run(settings: Settings, options: Options) -> int:
         redis = aconnect(redis_url(settings))
         stack.push_async_callback(redis.aclose)
         registry = Registry(redis, settings.keys, secrets)
-        tools = _tools()
+        guard = BeatGuard(SystemClock())
+        tools = Tools(HttpxTransport(), SystemClock(), random.Random(), Metrics(), guard)
         stack.push_async_callback(tools.transport.close)
         stack.enter_context(exposed(tools.metrics.registry, settings.metrics_port))
         if options.jobs:
             await _start_jobs(stack)
-        pool = Pool(redis, settings.keys, registry, tools, tools.guard)
+        pool = Pool(redis, settings.keys, registry, tools, guard)
         if not options.drain:
             await pool.run(stop)
             return 0
         return await _drain(pool, redis, settings, registry, stop)
-
-
-def _tools() -> Tools:
-    clock = SystemClock()
-    return Tools(HttpxTransport(), clock, random.Random(), Metrics(), BeatGuard(clock))
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

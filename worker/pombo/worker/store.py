@@ -19,8 +19,6 @@ from pombo.worker.parts import Chunk, Entry, Part, after, ranges
 
 RECORD_VERSION = b"1"
 PROBE_EVERY_MS = 300_000
-GATE_POLL_S = 5.0
-"""A closed gate is asked again this often at least, should a wake-up be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,4 +428,4 @@ def _settle_part(part: Part, indices: list[int], letters: Sequence[Letter]) -> d
 
 
 def _closed(reason: bytes, wait_ms: Any) -> Closed:
-    return Closed(reason.decode(), min(GATE_POLL_S, int(wait_ms) / 1000))
+    return Closed(reason.decode(), int(wait_ms) / 1000)

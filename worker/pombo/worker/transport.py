@@ -88,6 +88,7 @@ class HttpxTransport:
         self._opened = self._monotonic()
 
     async def post(self, request: Request) -> Answer:
+        """Send `request` once; see `Transport`."""
         if self._monotonic() - self._opened > REFRESH_S:
             await self._refresh()
         client = self._client
@@ -120,6 +121,7 @@ class HttpxTransport:
             await old.aclose()
 
     async def close(self) -> None:
+        """Close all connections, also those of requests under way."""
         for client in list(self._busy):
             await client.aclose()
         self._busy.clear()

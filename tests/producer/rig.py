@@ -51,7 +51,7 @@ class Recorder:
         self.reasons: Counter[str] = Counter()
 
     def accepted(self, source: str, events: Sequence[Pending], now: float) -> None:
-        self.accepted_ids += [pending.event.message_id for pending in events]
+        self.accepted_ids += [str(pending.receipt.message_id) for pending in events]
 
     def rejected(self, source: str, reason: str) -> None:
         self.reasons[reason] += 1

@@ -1,7 +1,10 @@
+import tracemalloc
+from datetime import UTC, datetime
+
 from pombo.producer.buffer import Buffer, Offer, Pending
 from pombo.producer.options import Options
 from pombo.producer.receipts import Receipt
-from pombo.shared.prepared import Prepared
+from pombo.shared.prepared import Prepared, prepare
 from producer.rig import FakeClock
 
 
@@ -36,6 +39,20 @@ def test_taken_events_keep_their_room() -> None:
     before = bounded.offer(made())
     bounded.release(taken)
     assert (Offer.FULL, Offer.TAKEN) == (before, bounded.offer(made()))
+
+
+def test_memory_of_waiting_events() -> None:
+    """A waiting event takes little more memory than its own bytes."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    bounded = buffer()
+    tracemalloc.start()
+    try:
+        for _ in range(1000):
+            event = prepare({"type": "track", "userId": "u1", "event": "A"}, now=now)
+            bounded.offer(Pending(event, Receipt(event.message_id)))
+        assert tracemalloc.get_traced_memory()[0] < bounded.bytes + 1000 * 600
+    finally:
+        tracemalloc.stop()
 
 
 def test_tells_of_room() -> None:

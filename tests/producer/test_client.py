@@ -389,6 +389,21 @@ class TestWeather:
         assert "hush" not in str(receipt.outcome)
 
 
+class TestBugs:
+    def test_flusher_goes_on(self, redis: Redis, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        """An error that nobody foresaw is logged, and the next events are written all the same."""
+
+        class Broken(Recorder):
+            def accepted(self, *args: Any) -> None:
+                raise ZeroDivisionError
+
+        producer = make(metrics=Broken())
+        receipts = [producer.track("u1", "A"), producer.track("u1", "B")]
+        producer.close()
+        assert ["accepted", "accepted"] == list(map(reason, receipts))
+        assert "stumbled" in caplog.text
+
+
 class TestSettings:
     def test_disabled(self, make: Make, redis: Redis) -> None:
         """A disabled producer checks events and writes nothing: sound ones read accepted."""

@@ -76,6 +76,17 @@ def test_threads_and_exit_handlers(run: Run, redis: Redis) -> None:
     assert ["thread", "handler"] == ids(stored(redis))
 
 
+def test_first_event_at_exit(run: Run, redis: Redis) -> None:
+    """A first event that comes in an exit handler, when no thread can start any more, is delivered."""
+    done = run("""
+        import atexit
+        from pombo.producer import Producer
+        atexit.register(Producer("bot").track, "u1", "A", message_id="m1")
+    """)
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert ["m1"] == ids(stored(redis))
+
+
 def test_exit_without_redis(run: Run, redis_url: str) -> None:
     """Without Redis a process still ends, within the budget, and rejects what was left."""
     with Proxy(redis_url, listening=False) as proxy:

@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -88,7 +88,7 @@ class World:
 
     async def add(self, name: str = "bot", write_key: str = WRITE_KEY, **options: Any) -> Source:
         """Add a source whose endpoint is the simulator, without rate limit unless given."""
-        options = {"rate": 0, "partitions": 4, "endpoint": self.sim.url} | options
+        options = {"rate": 0, "partitions": 4, "endpoint": self.sim.url, **options}
         return (await self.registry.add(name, write_key, **options)).source
 
     async def append(self, source: Source, partition: int, bodies: Sequence[bytes], *, batch: int = 100) -> None:
@@ -108,8 +108,8 @@ class World:
         """Start a worker."""
         clock = SystemClock()
         guard = BeatGuard(clock, PACE)
-        given = {"transport": HttpxTransport(), "clock": clock, "rng": NoJitter(), "metrics": Metrics(), "guard": guard}
-        made = Tools(**(given | tools))
+        given: dict[str, Any] = {"transport": HttpxTransport(), "clock": clock, "rng": NoJitter(), "metrics": Metrics()}
+        made = Tools(**{**given, "guard": guard, **tools})
         client = aconnect(self.url)
         self.clients.append(client)
         registry = Registry(client, self.keys, self.registry._secrets)
@@ -135,7 +135,7 @@ class World:
 
     async def ledger(self, name: str = "bot") -> dict[str, int]:
         """The source's counters."""
-        stored = await self.redis.hgetall(self.keys.of(name).ledger)
+        stored = cast("dict[bytes, bytes]", await self.redis.hgetall(self.keys.of(name).ledger))
         return Counter({k.decode(): int(v) for k, v in stored.items() if k != b"incarnation"})
 
     async def settled(self, name: str = "bot") -> bool:

@@ -43,8 +43,8 @@ def cut(pendings: Sequence[Pending], partitions: int) -> tuple[int, list[_Draft]
     latest: dict[int, _Draft] = {}
     raw = count = 0
     for pending in pendings:
-        body = pending.event.body
-        partition = partition_of(pending.event.ordering_key, partitions)
+        body = pending.body
+        partition = partition_of(pending.ordering_key, partitions)
         draft = latest.get(partition)
         if raw + len(body) > MAX_FLUSH_RAW and count:
             break
@@ -79,7 +79,7 @@ class Flush:
         self.batches = [(draft.partition, encode(draft.bodies)) for draft in drafts]
         self.size = sum(len(batch.payload) for _, batch in self.batches)
         """Bytes that it adds to the source's backlog."""
-        types = Counter(pending.event.type for pending in pendings[: self.count])
+        types = Counter(pending.type for pending in pendings[: self.count])
         own = keys.of(source.name)
         self.keys = [
             own.ledger,

@@ -55,7 +55,7 @@ class Intake:
             )
         rejected = Rejected(reason, message, None, receipt.message_id)
         receipt.settle(rejected)
-        self._rejections.report(rejected, pending.event)
+        self._rejections.report(rejected, pending)
         return receipt
 
     def _refuse(self, event: Event, reason: Reason, message: str, field: str) -> Receipt:

@@ -74,7 +74,7 @@ class PrometheusMetrics:
             sizes = self._bytes.labels(source)
             for pending in events:
                 self._seconds.observe(now - pending.at)
-                sizes.observe(len(pending.event.body))
+                sizes.observe(len(pending.body))
 
     def rejected(self, source: str, reason: Reason) -> None:
         """Count one refusal."""

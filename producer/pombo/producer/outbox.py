@@ -314,7 +314,7 @@ class Outbox:
             if not flush.doubtful or not flush.count:
                 self._flush = None
         for pending, outcome in zip(done, outcomes, strict=True):
-            self._rejections.report(outcome, pending.event)
+            self._rejections.report(outcome, pending)
 
     def _leave(self, done: list[Pending]) -> None:
         del self._taken[: len(done)]

@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
+from pombo.producer.buffer import Pending
 from pombo.producer.calls import Event
 from pombo.producer.metrics import Metrics
 from pombo.producer.receipts import Reason, Rejected
 from pombo.shared.clock import Clock
-from pombo.shared.prepared import Prepared
 
 OnRejected = Callable[[Rejected, Any], object]
 
@@ -32,7 +32,7 @@ class Rejections:
         self._logged_at: dict[Reason, float] = {}
         self._silent: dict[Reason, int] = {}
 
-    def report(self, rejected: Rejected, event: Event | Prepared) -> None:
+    def report(self, rejected: Rejected, event: Event | Pending) -> None:
         """Count and log a rejection, and hand it to `on_rejected` with the event.
 
         An event that was sound is handed over as it was to be sent, with its messageId and timestamp; any
@@ -43,7 +43,7 @@ class Rejections:
         if self._on_rejected is None:
             return
         try:
-            self._on_rejected(rejected, orjson.loads(event.body) if isinstance(event, Prepared) else event)
+            self._on_rejected(rejected, orjson.loads(event.body) if isinstance(event, Pending) else event)
         except Exception:
             logger.exception(
                 "on_rejected of source %s failed; the rejection stays in the receipt", self._source

@@ -70,10 +70,10 @@ class _Memory:
             self._order = (reason, message, times - 1)
             rejected = Rejected(reason, message, None, receipt.message_id)
             receipt.settle(rejected)
-            self._rejections.report(rejected, pending.event)
+            self._rejections.report(rejected, pending)
             return receipt
-        self.events.append(orjson.loads(pending.event.body))
-        self.ordering_keys.append(pending.event.ordering_key)
+        self.events.append(orjson.loads(pending.body))
+        self.ordering_keys.append(pending.ordering_key)
         receipt.settle(Accepted)
         return receipt
 

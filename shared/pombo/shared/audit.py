@@ -76,9 +76,7 @@ async def audit_source(redis: Redis, keys: Keys, source: Source) -> SourceAudit:
     """Recount one source and compare."""
     of = keys.of(source.name)
     streams = [key for p in range(source.partitions) for key in (of.stream(p), of.record(p))]
-    reply = await script("recount").acall(
-        redis, [of.ledger, of.dead, *streams], [BATCH_VERSION, RECORD_VERSION, PAGE]
-    )
+    reply = await script("recount").acall(redis, [of.ledger, of.dead, *streams], [BATCH_VERSION, RECORD_VERSION, PAGE])
     return judge(source, Recount.parse(reply))
 
 
@@ -205,13 +203,11 @@ def _record(partition: Partition) -> Iterator[str]:
         yield f"{where} has an in-flight record whose first entry is gone: Redis lost it"
     elif record.events != record.events_of_entries:
         yield (
-            f"{where} has an in-flight record of {record.events} events, "
-            f"its entries hold {record.events_of_entries}"
+            f"{where} has an in-flight record of {record.events} events, its entries hold {record.events_of_entries}"
         )
     if record.readable and record.left != record.unfinished:
         yield (
-            f"{where} has an in-flight record that says {record.left} events left, "
-            f"its bitmap shows {record.unfinished}"
+            f"{where} has an in-flight record that says {record.left} events left, its bitmap shows {record.unfinished}"
         )
 
 

@@ -23,6 +23,9 @@ SEPARATOR = b",\n"
 MAX_EVENTS = 100
 """Events in one record batch (design §4)."""
 
+MAX_RAW = 16 << 20
+"""Bytes of events beyond which an entry cannot be what pombo wrote: 100 events of 32,000 bytes are 3.2 MB."""
+
 _LEVEL = 3
 _PREFIX = b'{"messageId":"'
 
@@ -98,10 +101,7 @@ def decode(payload: bytes, events: int, raw: int) -> list[bytes]:
         raise StoredVersionError(
             f"record batch has version {payload[0]}, this pombo knows {VERSION}; upgrade pombo here, it is left alone"
         )
-    try:
-        body = _codec.decompressor(payload[1]).decompress(payload[2:], max_output_size=max(raw, 1))
-    except zstandard.ZstdError as error:
-        raise CorruptBatchError(f"record batch cannot be decompressed: {error}") from error
+    body = _decompress(payload, raw)
     bodies = body.split(SEPARATOR)
     if len(body) != raw or len(bodies) != events:
         raise CorruptBatchError(
@@ -112,8 +112,21 @@ def decode(payload: bytes, events: int, raw: int) -> list[bytes]:
     return bodies
 
 
+def _decompress(payload: bytes, raw: int) -> bytes:
+    if not 0 < raw <= MAX_RAW:
+        raise CorruptBatchError(f"record batch claims {raw} bytes of events; at most {MAX_RAW} are possible")
+    frame = payload[2:]
+    try:
+        # A frame that states its size is not ours, and would be believed whatever the limit says.
+        if zstandard.get_frame_parameters(frame).content_size != zstandard.CONTENTSIZE_UNKNOWN:
+            raise CorruptBatchError("record batch is compressed in another way than pombo does it")
+        return _codec.decompressor(payload[1]).decompress(frame, max_output_size=raw, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise CorruptBatchError(f"record batch cannot be decompressed: {error}") from error
+
+
 def _has_message_id(body: bytes) -> bool:
-    return body.startswith(_PREFIX)
+    return body.startswith(_PREFIX) and body.find(b'"', len(_PREFIX)) > 0
 
 
 def message_id(body: bytes) -> bytes:

@@ -4,14 +4,16 @@ The client library's own retries are off: a script whose reply was cut is repeat
 token, or not at all.
 """
 
+import re
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.client import Redis
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterError,
     ConnectionError,
@@ -35,8 +37,15 @@ SOCKET_POINTER = "socket"
 """File under POMBO_HOME that names the embedded server's socket when its path is not the usual one."""
 
 _SCHEMES = ("redis", "rediss", "unix")
+_OPTIONS = {
+    "db", "username", "password", "client_name", "health_check_interval",
+    "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_password",
+}  # fmt: skip
+_PASSWORD = re.compile(r"^([a-z+]+://[^:/@]*:|(?![a-z+]+://)[^:/@]*:).*(@)", re.IGNORECASE | re.DOTALL)
+_PASSWORD_OPTION = re.compile(r"(password=)[^&#]*", re.IGNORECASE)
 # Replies that come from a server that refused before it did anything; the same command may go again.
 _REFUSALS = (
+    AskError,
     BusyLoadingError,
     ClusterError,
     MasterDownError,
@@ -45,7 +54,17 @@ _REFUSALS = (
     ReadOnlyError,
     TryAgainError,
 )
-_REFUSAL_PREFIXES = ("MISCONF", "NOREPLICAS", "OOM", "READONLY", "LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "UNBLOCKED")
+_REFUSAL_PREFIXES = (
+    "MISCONF",
+    "NOREPLICAS",
+    "OOM",
+    "READONLY",
+    "LOADING",
+    "BUSY",
+    "CLUSTERDOWN",
+    "MASTERDOWN",
+    "UNBLOCKED",
+)
 
 
 def redis_url(settings: Settings) -> str:
@@ -68,40 +87,53 @@ def check_url(url: str) -> str:
     Raises:
         ConfigurationError: it is no Redis URL that this pombo knows.
     """
-    scheme = urlsplit(url).scheme
-    if scheme not in _SCHEMES:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in _SCHEMES:
         known = ", ".join(f"{name}://" for name in _SCHEMES)
         raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r} has no scheme pombo knows; use one of {known}")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        options = set(parse_qs(parts.query, keep_blank_values=True))
+    except ValueError:
+        raise ConfigurationError(
+            f"POMBO_REDIS_URL {redact(url)!r} is no URL: its port is no number, or a bracket is missing"
+        ) from None
+    if "@" in parts.path + parts.query + parts.fragment and scheme != "unix":
+        raise ConfigurationError(
+            f"POMBO_REDIS_URL {redact(url)!r} cannot be read; write / # ? and @ in a password as %2F %23 %3F %40"
+        )
+    if options - _OPTIONS:
+        unknown, known = ", ".join(sorted(options - _OPTIONS)), ", ".join(sorted(_OPTIONS))
+        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r}: unknown option {unknown}; known are {known}")
     return url
 
 
 def redact(url: str) -> str:
-    """The URL without its password, for people and logs."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
+    """The URL without its password, for people and logs, even when it is no proper URL."""
+    hidden = _PASSWORD.sub(r"\1***\2", url)
+    return _PASSWORD_OPTION.sub(r"\1***", hidden)
 
 
 def connect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> Redis:
     """A blocking client; nothing is sent before its first command."""
     retry = Retry(NoBackoff(), 0)
-    return Redis.from_url(_checked(url), retry=retry, **_options(timeout_s, connect_timeout_s))
+    made: Redis = _made(Redis, url, retry, _options(timeout_s, connect_timeout_s))
+    return made
 
 
 def aconnect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> "AsyncRedis":
     """An asyncio client; nothing is sent before its first command."""
     retry = AsyncRetry(NoBackoff(), 0)
-    return AsyncRedis.from_url(_checked(url), retry=retry, **_options(timeout_s, connect_timeout_s))
+    made: AsyncRedis = _made(AsyncRedis, url, retry, _options(timeout_s, connect_timeout_s))
+    return made
 
 
-def _checked(url: str) -> str:
-    check_url(url)
+def _made(kind: Any, url: str, retry: object, options: dict[str, Any]) -> Any:
     try:
-        urlsplit(url).port  # noqa: B018 - raises for a port that is no number
-    except ValueError as error:
-        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r}: {error}") from None
-    return url
+        return kind.from_url(check_url(url), retry=retry, **options)
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r} cannot be used: {error}") from None
 
 
 def _options(timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:

@@ -111,8 +111,7 @@ class LetterHeader:
             return cls(**{name: header[name] for name in cls.__slots__})
         except (ValueError, KeyError, AttributeError, TypeError):
             raise StoredVersionError(
-                "a dead letter is stored in a form that this pombo cannot read; upgrade pombo here, "
-                "it is left alone"
+                "a dead letter is stored in a form that this pombo cannot read; upgrade pombo here, it is left alone"
             ) from None
 
 
@@ -308,9 +307,7 @@ async def redrive_page(redis: Redis, keys: Keys, source: Source, letters: Sequen
     return moved
 
 
-async def _redrive(
-    redis: Redis, keys: Keys, source: Source, todo: Sequence[Sequence[DeadLetter]]
-) -> list[set[str]]:
+async def _redrive(redis: Redis, keys: Keys, source: Source, todo: Sequence[Sequence[DeadLetter]]) -> list[set[str]]:
     """Move batches that are whole; return for each the ids that are gone."""
     of = keys.of(source.name)
     partitions = sorted({batch[0].header.partition for batch in todo})

@@ -1,15 +1,15 @@
 """What can go wrong, as a tree.
 
-    PomboError
-    ├── ConfigurationError      a setting, a URL or a key is wrong; the message says which and what to do
-    ├── UnknownSourceError      no source has that name
-    ├── SourceExistsError       a source has that name already
-    ├── SourceNotEmptyError     the source still holds events
-    ├── UnknownLetterError      no dead letter has that id
-    ├── RedriveError            a dead letter that holds no event to send
-    ├── CorruptBatchError       a record batch is not what was written
-    ├── StoredVersionError      stored data has a version that this pombo does not know; it is left alone
-    └── InvalidEvent            an event that Segment would drop or cannot read; it names the field and a code
+PomboError
+├── ConfigurationError      a setting, a URL or a key is wrong; the message says which and what to do
+├── UnknownSourceError      no source has that name
+├── SourceExistsError       a source has that name already
+├── SourceNotEmptyError     the source still holds events
+├── UnknownLetterError      no dead letter has that id
+├── RedriveError            a dead letter that holds no event to send
+├── CorruptBatchError       a record batch is not what was written
+├── StoredVersionError      stored data has a version that this pombo does not know; it is left alone
+└── InvalidEvent            an event that Segment would drop or cannot read; it names the field and a code
 """
 
 

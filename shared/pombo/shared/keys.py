@@ -16,7 +16,7 @@ source, whose name holds none.
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
 | `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, last success, ramp |
 | `NS:{S}:rate` | hash | workers | 1 h after use | token bucket of a source without rate group |
-| `NS:{S}:stream:P` | stream | producers append, lease holder removes | with the source | record batches in order |
+| `NS:{S}:stream:P` | stream | producers, lease holder | with the source | record batches in order |
 | `NS:{S}:lease:P` | string | workers | until released | `worker id:fencing token` of the holder |
 | `NS:{S}:record:P` | hash | lease holder | until acked | the in-flight record |
 | `NS:{S}:session:I` | hash | producer session I | 48 h after use | last sequence and its reply |

@@ -43,18 +43,14 @@ def check_write_key(key: str) -> None:
     if not key:
         raise ConfigurationError("the write key is empty; copy it from the source's API keys in Segment")
     if any(character.isspace() or not character.isprintable() for character in key):
-        raise ConfigurationError(
-            "the write key holds whitespace or a control character; copy it again, alone"
-        )
+        raise ConfigurationError("the write key holds whitespace or a control character; copy it again, alone")
 
 
 def key_warnings(key: str) -> tuple[str, ...]:
     """What is odd about a write key that might still be one."""
     if len(key) == WRITE_KEY_LENGTH and key.isascii() and key.isalnum():
         return ()
-    return (
-        "this does not look like a Write Key (32 letters and digits); paste the Write Key, not the Source ID",
-    )
+    return ("this does not look like a Write Key (32 letters and digits); paste the Write Key, not the Source ID",)
 
 
 def destination(source: Source) -> str:

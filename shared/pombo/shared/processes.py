@@ -77,9 +77,7 @@ class Supervisor:
         clock: measures lives and waits out the backoff.
     """
 
-    def __init__(
-        self, *, backoff: Callable[[int], float] = restart_delay, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, *, backoff: Callable[[int], float] = restart_delay, clock: Clock | None = None) -> None:
         self._backoff = backoff
         self._clock = clock or SystemClock()
         self._children: dict[str, _Child] = {}
@@ -202,9 +200,7 @@ class Supervisor:
         """Wait for a child that was asked to end, and kill it after its grace."""
         _, late = await asyncio.wait({child.keeper}, timeout=child.spec.grace_s)
         if late:
-            log.warning(
-                "child.killed", child=child.spec.name, pid=child.process.pid, after_s=child.spec.grace_s
-            )
+            log.warning("child.killed", child=child.spec.name, pid=child.process.pid, after_s=child.spec.grace_s)
             child.kill_group()
             await child.keeper
 

@@ -34,7 +34,7 @@ from pombo.shared.options import (
     merged,
     validated,
 )
-from pombo.shared.scripts import script
+from pombo.shared.scripts import Argument, script
 from pombo.shared.secrets import SealedKeys, Secrets, digest
 from pombo.shared.sources import Source
 
@@ -84,9 +84,7 @@ class Registry:
         self._keys = keys
         self._secrets = secrets
 
-    async def add(
-        self, name: str, write_key: str, *, partitions: int = 8, **options: Unpack[Options]
-    ) -> Added:
+    async def add(self, name: str, write_key: str, *, partitions: int = 8, **options: Unpack[Options]) -> Added:
         """Register a source and make its ledger and its intake key.
 
         Raises:
@@ -231,7 +229,7 @@ class Registry:
 
     async def unpark(self, name: str) -> bool:
         """End a source's park, if it is parked, and wake the workers."""
-        args = [self._keys.wake, name, await self.version()]
+        args: list[Argument] = [self._keys.wake, name, await self.version()]
         return bool(await script("unpark").acall(self._redis, [self._keys.of(name).flow], args))
 
     async def _ledger(self, name: str) -> str:
@@ -254,9 +252,7 @@ class Registry:
         keys = [self._keys.sources, self._keys.secrets]
         settings, sealed = await script("source_read").acall(self._redis, keys, [name])
         if settings is None:
-            raise unknown_source(
-                name, [str(_text(key)) for key in await self._redis.hkeys(self._keys.sources)]
-            )
+            raise unknown_source(name, [str(_text(key)) for key in await self._redis.hkeys(self._keys.sources)])
         return _Stored(settings, sealed)
 
     async def _change(self, name: str, step: Callable[[_Stored], _Stored]) -> tuple[_Stored, _Stored]:

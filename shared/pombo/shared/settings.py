@@ -16,9 +16,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="POMBO_", env_file=".env", extra="ignore", env_ignore_empty=True)
 
-    redis_url: str | None = None
+    redis_url: Annotated[str | None, Field(repr=False)] = None
     """`redis://`, `rediss://` or `unix://`; unset: the embedded server's socket under `POMBO_HOME`."""
-    jobs_redis_url: str | None = None
+    jobs_redis_url: Annotated[str | None, Field(repr=False)] = None
     """Redis of the control plane (RQ); default: the same as `POMBO_REDIS_URL`."""
     home: Path = Path("~/.pombo")
     """Folder of the embedded server: its data, socket, log and secret key."""

@@ -80,14 +80,10 @@ def shape_of(event: Mapping[str, Any]) -> Shape:
         raise InvalidEvent("", "not_an_event", f"an event is a dict or a model, not {type(event).__name__}")
     kind = event.get("type")
     if kind is None:
-        raise InvalidEvent(
-            "type", "missing_type", f"the event has no type; set it to one of {_listed(SHAPES)}"
-        )
+        raise InvalidEvent("type", "missing_type", f"the event has no type; set it to one of {_listed(SHAPES)}")
     shape = SHAPES.get(str.__str__(kind)) if isinstance(kind, str) else None
     if shape is None:
-        raise InvalidEvent(
-            "type", "invalid_type", f"type is none of {_listed(SHAPES)}; set it to one of them"
-        )
+        raise InvalidEvent("type", "invalid_type", f"type is none of {_listed(SHAPES)}; set it to one of them")
     return shape
 
 
@@ -126,9 +122,7 @@ def _foreign(key: object, shape: Shape, strict: bool) -> str:
 def _check_presence(fields: Mapping[str, Any], shape: Shape) -> None:
     if "userId" not in fields and "anonymousId" not in fields:
         remedy = "give it one, as a non-empty string"
-        raise InvalidEvent(
-            "userId", "no_user_anon_id", f"{shape.type} has neither userId nor anonymousId; {remedy}"
-        )
+        raise InvalidEvent("userId", "no_user_anon_id", f"{shape.type} has neither userId nor anonymousId; {remedy}")
     for name, code in shape.required.items():
         if name not in fields:
             raise InvalidEvent(name, code, f"{shape.type} has no {name}; give it one, as a non-empty string")

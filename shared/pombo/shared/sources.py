@@ -1,6 +1,8 @@
 """Sources as everyone may see them: no key of any kind in here."""
 
+import re
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
@@ -17,7 +19,7 @@ class Source(BaseModel):
     Producers read it for `partitions`, `incarnation` and `backlog_bytes`; workers for the rest.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     v: Literal[1] = 1
     name: SourceName
@@ -78,16 +80,17 @@ def endpoint_root(value: str) -> str:
     Raises:
         ValueError: `value` is no http(s) URL.
     """
-    from urllib.parse import urlsplit
-
     parts = urlsplit(value.strip())
     try:
-        ok = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+        ok = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         ok = False
-    if not ok or parts.query or parts.fragment or parts.username:
+    ok = ok and not re.search(r"[\s@]", parts.netloc + parts.path)
+    if not ok or parts.query or parts.fragment:
         raise ValueError(
             f"endpoint {value!r} is no URL; give a root such as https://api.segment.io (no key, query or fragment)"
         )
     root = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    return root.removesuffix("/v1").rstrip("/")
+    while root.endswith("/v1"):
+        root = root.removesuffix("/v1").rstrip("/")
+    return root

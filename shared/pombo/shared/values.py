@@ -154,17 +154,13 @@ def _clean_int(value: int, path: str, depth: int) -> int:
 def _clean_float(value: float, path: str, depth: int) -> float:
     number = float.__float__(value)
     if not isfinite(number):
-        raise _refusal(
-            path, "not_finite", "is NaN or infinite, which JSON cannot carry; leave it out or send None"
-        )
+        raise _refusal(path, "not_finite", "is NaN or infinite, which JSON cannot carry; leave it out or send None")
     return number
 
 
 def _clean_decimal(value: Decimal, path: str, depth: int) -> Decimal:
     if not value.is_finite():
-        raise _refusal(
-            path, "not_finite", "is NaN or infinite, which JSON cannot carry; leave it out or send None"
-        )
+        raise _refusal(path, "not_finite", "is NaN or infinite, which JSON cannot carry; leave it out or send None")
     if not _fits_double(value):
         raise _refusal(path, "number_out_of_range", "does not fit a double; send it as a string")
     return Decimal(value)
@@ -182,17 +178,13 @@ def _clean_sequence(value: list[Any] | tuple[Any, ...], path: str, depth: int) -
 
 def _check_depth(path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise _refusal(
-            path, "nested_too_deep", f"is nested over {MAX_DEPTH} levels deep, or holds itself; flatten it"
-        )
+        raise _refusal(path, "nested_too_deep", f"is nested over {MAX_DEPTH} levels deep, or holds itself; flatten it")
 
 
 def _members(value: dict[Any, Any], path: str) -> Iterator[tuple[str, Any]]:
     for key, item in dict.items(value):
         if not isinstance(key, str):
-            raise _refusal(
-                path, "key_not_string", f"has a key of type {type(key).__name__}; make its keys strings"
-            )
+            raise _refusal(path, "key_not_string", f"has a key of type {type(key).__name__}; make its keys strings")
         yield mend(key), item
 
 
@@ -217,9 +209,7 @@ def _unwrapped(value: object, path: str) -> object:
 
 
 def _not_serialisable(value: object, path: str) -> InvalidEvent:
-    complaint = (
-        f"is of type {type(value).__name__}, which JSON cannot carry; send a string, number, list or dict"
-    )
+    complaint = f"is of type {type(value).__name__}, which JSON cannot carry; send a string, number, list or dict"
     return _refusal(path, "not_serialisable", complaint)
 
 

@@ -29,6 +29,7 @@ _RETRYABLE = frozenset({408, 410, 425, 460})
 _FINAL = frozenset({501, 505})
 _EPOCH = 1_000_000_000
 _WRITE_KEY = re.compile(rb"write[\s_-]?key", re.IGNORECASE)
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]+)?")
 _ANSWER_CHARACTERS = 2048
 
 
@@ -110,13 +111,9 @@ def _says_failure(body: bytes) -> bool:
 
 def _refusal(status: int, answer: Answer) -> Verdict:
     if status == 400 and _WRITE_KEY.search(answer.body):
-        return Verdict(
-            Outcome.PARK, reason="Segment says that the write key is invalid: `pombo sources rotate-key`"
-        )
+        return Verdict(Outcome.PARK, reason="Segment says that the write key is invalid: `pombo sources rotate-key`")
     reason: Literal["too_large", "rejected_by_segment"] = (
-        "too_large"
-        if status in {413, 414} or b"payload limit" in answer.body.lower()
-        else "rejected_by_segment"
+        "too_large" if status in {413, 414} or b"payload limit" in answer.body.lower() else "rejected_by_segment"
     )
     return Verdict(Outcome.REFUSED, reason=reason)
 
@@ -143,19 +140,16 @@ def wait_hint(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _seconds(value: str, reference: datetime) -> float | None:
-    try:
-        number = float(value)
-    except ValueError:
+    if not _NUMBER.fullmatch(value):
         date = _date(value)
         return None if date is None else (date - reference).total_seconds()
-    if number != number or number in {float("inf"), float("-inf")}:
-        return None
+    number = float(value)
     return number - reference.timestamp() if number >= _EPOCH else number
 
 
 def _date(value: str) -> datetime | None:
     try:
         parsed = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

@@ -147,11 +147,7 @@ class Delivery:
         failures = 0
         while True:
             if not await self._admission(chunk):
-                return (
-                    _Ending.STOPPED
-                    if self.lane.stopping or chunk.without(self._lost).events
-                    else _Ending.DONE
-                )
+                return _Ending.STOPPED if self.lane.stopping or chunk.without(self._lost).events else _Ending.DONE
             chunk.slices = chunk.without(self._lost).slices
             answer, verdict = await self._exchange(chunk)
             if verdict.outcome is Outcome.DELIVERED:
@@ -218,9 +214,7 @@ class Delivery:
     async def _exchange(self, chunk: Chunk) -> tuple[Answer, Verdict]:
         tools, source = self.lane.tools, self.lane.source
         bodies = chunk.bodies()
-        request = make_request(
-            source.url, self.lane.write_key, bodies, sends=chunk.sends, now=tools.clock.now()
-        )
+        request = make_request(source.url, self.lane.write_key, bodies, sends=chunk.sends, now=tools.clock.now())
         started = tools.clock.monotonic()
         answer = await tools.transport.post(request)
         seconds = tools.clock.monotonic() - started
@@ -239,9 +233,7 @@ class Delivery:
     def _public(self, answer: Answer) -> str:
         return answer.text().replace(self.lane.write_key, "***")
 
-    def _count(
-        self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float
-    ) -> None:
+    def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
         metrics, name = self.lane.tools.metrics, self.lane.source.name
         metrics.requests.labels(name, str(answer.status or "error")).inc()
         metrics.request_seconds.labels(name).observe(seconds)
@@ -326,9 +318,7 @@ class Delivery:
         if len(suspects) < PARK_SUSPECTS:
             await self._bury(suspects)
             return []
-        await self._park(
-            f"Segment refuses every event, each alone: {self._public(suspects[-1].answer)[:200]}"
-        )
+        await self._park(f"Segment refuses every event, each alone: {self._public(suspects[-1].answer)[:200]}")
         return chunks([part for part in self.parts if part not in self._lost], suspects[-1].chunk.sends)[::-1]
 
     async def _bury(self, suspects: Sequence[_Suspect]) -> None:

@@ -75,9 +75,7 @@ class Fleet:
         self._seconds = int(reply[0])
         self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
         self._active = {k.decode(): int(float(v)) for k, v in zip(reply[2][::2], reply[2][1::2], strict=True)}
-        self._membership.observe(
-            {w: _read_beat(text) for w, text in self._workers.items()}, self._clock.monotonic()
-        )
+        self._membership.observe({w: _read_beat(text) for w, text in self._workers.items()}, self._clock.monotonic())
         self._guard.confirm(begun)
         self._shown = begun
 
@@ -104,9 +102,7 @@ class Fleet:
     def wanted(self, known: Iterable[str]) -> set[str]:
         """The active ones among the `known` partitions that this worker should hold."""
         live = {
-            w
-            for w in self._membership.live(self._clock.monotonic())
-            if not _is_stopping(self._workers.get(w, b""))
+            w for w in self._membership.live(self._clock.monotonic()) if not _is_stopping(self._workers.get(w, b""))
         }
         live = live - {self.id} if self.stopping else live | {self.id}
         return {partition for partition, owner in assign(known, live).items() if owner == self.id}

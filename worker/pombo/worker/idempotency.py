@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from pombo.shared.errors import StoredVersionError
+
 MAX_GENERATIONS = 3
 FIRST_BUCKETS = 64
 MAX_BUCKETS = 1 << 20
@@ -45,10 +47,19 @@ class Table:
 
     @classmethod
     def load(cls, version: bytes | None, stored: bytes | None) -> "Table":
-        """Read what `dump` wrote; nothing stored is an empty table."""
+        """Read what `dump` wrote; nothing stored is an empty table.
+
+        Raises:
+            StoredVersionError: another version of pombo wrote it.
+        """
         if not version or not stored:
             return cls()
-        rows: list[Any] = orjson.loads(stored)["generations"]
+        found = orjson.loads(stored)
+        if found.get("v") != 1:
+            raise StoredVersionError(
+                f"the remembered ids have version {found.get('v')}, this pombo knows 1; upgrade it"
+            )
+        rows: list[Any] = found["generations"]
         return cls(version.decode(), tuple(Generation(*row) for row in rows))
 
 
@@ -64,6 +75,8 @@ def members(message_ids: Sequence[bytes]) -> list[tuple[int, int]]:
 def next_table(table: Table, *, now: int, count: int, window: int) -> Table | None:
     """Decide whether a new generation begins; None keeps the table.
 
+    One begins after a window, so that usually two are live; the third is for one that filled up early.
+
     Args:
         table: the table in force.
         now: ms of Redis' clock.
@@ -75,7 +88,7 @@ def next_table(table: Table, *, now: int, count: int, window: int) -> Table | No
         return Table(version, (Generation(1, FIRST_BUCKETS, now),))
     newest = table.generations[0]
     live = tuple(g for g in table.generations[1:] if g.ended + window > now)
-    aged = now - newest.born >= window / 2
+    aged = now - newest.born >= window
     full = count >= newest.buckets * _FULL
     if not (aged or full) or len(live) + 1 >= MAX_GENERATIONS:
         return None

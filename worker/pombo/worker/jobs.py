@@ -1,29 +1,51 @@
 """The control plane: RQ jobs, and the process that runs them.
 
-Jobs travel as JSON on the queue `pombo-jobs`, so that nothing in Redis is ever unpickled. Each sets its own timeout,
-keeps a checkpoint and its progress in `job.meta`, and may be killed and run again without doing a part twice.
+Jobs travel as JSON on the queue `pombo-jobs`, so that nothing in Redis is ever unpickled. Each sets its own
+timeout, keeps its checkpoint and its progress in `job.meta`, and may be killed at any point and run again:
+
+1. A job waits out passing trouble with Redis by itself. What it raises is final: RQ does not run it again.
+2. A worker that is told to stop kills its running job and puts it back on the queue, for the checkpoint is as
+   good as the end. A job that was killed from outside is put back too.
+3. A worker that is killed takes its running job with it. Another one, or the next, notices a minute or two
+   later and puts the job back. Altogether a job goes back `RESTARTS` times.
 """
 
 import asyncio
-from collections.abc import Callable
+import os
+import time
 from datetime import datetime
 from typing import Any
 
 from redis.client import Redis
-from rq import Queue, Worker, get_current_job
+from redis.exceptions import RedisError
+from rq import Queue, Retry, Worker, get_current_job
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pombo.shared.connection import aconnect, connect, redis_url
-from pombo.shared.deadletters import Filter, Page, pages, redrive_page
+from pombo.shared.connection import aconnect, connect, redis_url, transient
+from pombo.shared.deadletters import Filter
 from pombo.shared.keys import Keys
-from pombo.shared.registry import Registry
-from pombo.shared.secrets import load_secrets
+from pombo.shared.lifeline import PARENT_FD, die_with_parent
+from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.settings import Settings, read_settings
+from pombo.worker.redrive import COUNTS, Redrive
 
 QUEUE = "pombo-jobs"
 TIMEOUT_S = 24 * 3600
 RESULT_TTL_S = 7 * 24 * 3600
+RESTARTS = 50
+"""Ends of its worker that a job outlives."""
+WORKER_TTL_S = 30
+"""RQ forgets a silent worker 60 s after this, and so do those who ask whether there is one."""
+HEARTBEAT_S = 10
+"""Between two signs of life of a running job; RQ gives a silent one 60 s more."""
+MAINTENANCE_S = 15
+"""Between two looks for jobs whose worker is gone."""
+LONGEST_WAIT_S = 5.0
+"""Between two tries to reach Redis again."""
+AWAY_S = 1.0
+
+log = get_logger("pombo.worker.jobs")
 
 
 def jobs_url(settings: Settings) -> str:
@@ -36,96 +58,133 @@ def queue(connection: Redis) -> Queue:
     return Queue(QUEUE, connection=connection, serializer=JSONSerializer)
 
 
-def enqueue_redrive(connection: Redis, source: str, wanted: Filter, *, limit: int | None = None) -> Job:
-    """Put a redrive of one source's dead letters on the queue."""
+def enqueue_redrive(
+    connection: Redis, source: str, wanted: Filter, *, limit: int | None = None, namespace: str | None = None
+) -> Job:
+    """Put a redrive of one source's dead letters on the queue.
+
+    Args:
+        connection: a client of the control plane's Redis.
+        source: whose letters; the filter's own source is not looked at.
+        wanted: which letters.
+        limit: how many at most; None is all.
+        namespace: of the source's keys, as all namespaces share the queue; by default that of this process.
+    """
     criteria = {
         "reason": wanted.reason, "event": wanted.event, "user": wanted.user, "message_id": wanted.message_id,
         "since": wanted.since.isoformat() if wanted.since else None,
     }  # fmt: skip
     return queue(connection).enqueue_call(
-        "pombo.worker.jobs.redrive", args=(source, criteria, limit), timeout=TIMEOUT_S, result_ttl=RESULT_TTL_S,
-        failure_ttl=RESULT_TTL_S, description=f"redrive dead letters of {source}", meta={"moved": 0, "skipped": 0},
+        "pombo.worker.jobs.redrive",
+        args=(source, criteria, limit, namespace or read_settings().namespace),
+        timeout=TIMEOUT_S, result_ttl=RESULT_TTL_S, failure_ttl=RESULT_TTL_S, retry=Retry(max=RESTARTS),
+        description=f"redrive dead letters of {source}", meta=dict.fromkeys(COUNTS, 0),
     )  # fmt: skip
 
 
-def redrive(source: str, criteria: dict[str, str | None], limit: int | None = None) -> dict[str, int]:
-    """Move a source's dead letters to the end of their partitions; the job's result is `{moved, skipped}`.
+def redrive(
+    source: str, criteria: dict[str, str | None], limit: int | None = None, namespace: str | None = None
+) -> dict[str, int]:
+    """Move a source's dead letters to the end of their partitions; the job's result is `COUNTS`.
 
-    Letters move one step of Redis at a time, so a job that was killed goes on where it was. Letters that die while
-    it runs are left for the next one.
+    Raises:
+        UnknownSourceError: there is no such source.
     """
-    since = criteria.pop("since", None)
-    wanted = Filter(source=source, since=datetime.fromisoformat(since) if since else None, **criteria)
-    return asyncio.run(_redrive(source, wanted, limit, get_current_job()))
+    job = get_current_job()
+    try:
+        return asyncio.run(_redrive(source, _filter(criteria), limit, namespace, job))
+    except Exception:
+        if job is not None:
+            job.retries_left = 0
+        raise
 
 
-async def _redrive(source: str, wanted: Filter, limit: int | None, job: Job | None) -> dict[str, int]:
+def _filter(criteria: dict[str, str | None]) -> Filter:
+    since = criteria.get("since")
+    rest = {name: value for name, value in criteria.items() if name != "since"}
+    return Filter(since=datetime.fromisoformat(since) if since else None, **rest)
+
+
+async def _redrive(
+    source: str, wanted: Filter, limit: int | None, namespace: str | None, job: Job | None
+) -> dict[str, int]:
     settings = read_settings()
     redis = aconnect(redis_url(settings))
+    keys = Keys(namespace) if namespace else settings.keys
     try:
-        return await Redrive(redis, settings.keys, job).run(source, wanted, limit, settings)
+        return await Redrive(redis, keys, source, wanted, limit=limit, job=job).run()
     finally:
         await redis.aclose()
 
 
-class Redrive:
-    """One run of the redrive job: its checkpoint is where to read on, its progress what it moved."""
+class JobWorker(Worker):
+    """RQ's worker, whose running job ends with it, and goes back to the queue where it was.
 
-    def __init__(self, redis: Any, keys: Keys, job: Job | None) -> None:
-        self._redis = redis
-        self._keys = keys
-        self._job = job
-        self._meta: dict[str, Any] = dict(job.meta) if job else {}
-        self.moved = int(self._meta.get("moved", 0))
-        self.skipped = int(self._meta.get("skipped", 0))
+    RQ alone waits at a stop until the job has ended; leaves a job running whose worker was killed; and puts a
+    job that was killed back with the meta that it had at its start.
+    """
 
-    async def run(self, source: str, wanted: Filter, limit: int | None, settings: Settings) -> dict[str, int]:
-        registry = Registry(self._redis, self._keys, load_secrets(settings))
-        found = await registry.get(source)
-        end = await self._end()
-        start = str(self._meta.get("next", "-"))
-        async for page in pages(self._redis, self._keys, source, wanted, start=start):
-            letters = [
-                letter for letter in page.letters if letter.redrivable and _key(letter.stream_id) <= end
-            ]
-            left = None if limit is None else limit - self.moved
-            self.moved += await redrive_page(self._redis, self._keys, found, letters[:left])
-            self.skipped += sum(not letter.redrivable for letter in page.letters)
-            self._checkpoint(page)
-            if _key(page.next.lstrip("(")) >= end or (limit is not None and self.moved >= limit):
-                break
-        return {"moved": self.moved, "skipped": self.skipped}
+    max_connection_wait_time = LONGEST_WAIT_S
 
-    async def _end(self) -> tuple[int, int]:
-        if "end" not in self._meta:
-            seconds, micro = await self._redis.time()
-            self._meta["end"] = f"{seconds * 1000 + micro // 1000}-0"
-        return _key(self._meta["end"])
+    def __init__(self, connection: Redis) -> None:
+        super().__init__(
+            [queue(connection)], connection=connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL_S,
+            job_monitoring_interval=HEARTBEAT_S, maintenance_interval=MAINTENANCE_S,
+            work_horse_killed_handler=_restore_checkpoint,
+        )  # fmt: skip
+        self.told_to_stop = False
+        # The running job holds the read end; the write end closes when this process is gone.
+        self._read_end, self._write_end = os.pipe()
 
-    def _checkpoint(self, page: Page) -> None:
-        self._meta |= {"next": page.next, "moved": self.moved, "skipped": self.skipped}
-        if self._job is not None:
-            self._job.meta = self._meta
-            save: Callable[[], None] = self._job.save_meta
-            save()
+    def handle_warm_shutdown_request(self) -> None:
+        """Kill the running job, if there is one; called by the signal handler."""
+        self.told_to_stop = True
+        if self.horse_pid:
+            self.kill_horse()
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Run the job; called in the process forked for it."""
+        os.close(self._write_end)
+        os.environ[PARENT_FD] = str(self._read_end)
+        die_with_parent(grace_s=0)
+        super().main_work_horse(job, queue)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._read_end)
+        os.close(self._write_end)
 
 
-def _key(stream_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = stream_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+def _restore_checkpoint(job: Job, *_: Any) -> None:
+    job.meta = job.get_meta(refresh=True)
 
 
 def work() -> None:
-    """Run jobs until told to stop."""
-    from pombo.shared.lifeline import die_with_parent
-    from pombo.shared.logs import configure_logs
-
+    """Run jobs until told to stop; Redis may be away, at the start too."""
     settings = read_settings()
     configure_logs(settings.log_level, settings.log_format)
     die_with_parent()
-    with connect(jobs_url(settings), timeout_s=600) as connection:
-        worker = Worker([queue(connection)], connection=connection, serializer=JSONSerializer)
+    with connect(jobs_url(settings)) as connection:
+        while not _work(connection):
+            time.sleep(AWAY_S)
+
+
+def _work(connection: Redis) -> bool:
+    """Run jobs until told to stop, or until Redis goes away; whether told to stop."""
+    try:
+        worker = JobWorker(connection)
+    except (RedisError, OSError) as error:
+        if not transient(error):
+            raise
+        log.warning("jobs.redis_unavailable", error=f"{type(error).__name__}: {error}")
+        return False
+    try:
         worker.work(logging_level="WARNING")
+    except (RedisError, OSError) as error:
+        log.warning("jobs.interrupted", error=f"{type(error).__name__}: {error}")
+    finally:
+        worker.close()
+    return worker.told_to_stop
 
 
 if __name__ == "__main__":

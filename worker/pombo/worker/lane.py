@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -74,9 +75,7 @@ class Lane:
     in flight for a partition.
     """
 
-    def __init__(
-        self, source: Source, write_key: str, version: int, store: SourceStore, tools: Tools
-    ) -> None:
+    def __init__(self, source: Source, write_key: str, version: int, store: SourceStore, tools: Tools) -> None:
         self.source = source
         self.write_key = write_key
         self.version = version
@@ -148,10 +147,8 @@ class Lane:
     async def pause(self, seconds: float, parts: Sequence[Part]) -> bool:
         """Wait, or less when the source's flow changes; False when these parts are to be left alone."""
         if not self._unwanted(parts):
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), seconds)
-            except TimeoutError:
-                pass
         return not self._unwanted(parts)
 
     def _unwanted(self, parts: Sequence[Part]) -> bool:
@@ -185,10 +182,8 @@ class Lane:
 
     async def _sleep(self) -> None:
         shut = self._shut_until - self.tools.clock.monotonic()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), shut if shut > 0 else _POLL_S)
-        except TimeoutError:
-            pass
         self._woken.clear()
 
     async def _resume(self) -> None:
@@ -199,13 +194,12 @@ class Lane:
                 self._lose(holding)
                 continue
             try:
-                found = await self.store.resume(holding.partition, holding.lease)
+                part = await self.store.resume(holding.partition, holding.lease)
             except (StoredVersionError, CorruptBatchError) as error:
                 self._block(holding, error)
                 continue
             holding.fresh = False
-            if found is not None:
-                part, _ = found
+            if part is not None:
                 self.tools.room.used += sum(entry.raw for entry in part.entries)
                 self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
 
@@ -270,15 +264,11 @@ class Lane:
 
     def _block(self, holding: Holding, error: PomboError) -> None:
         if not holding.blocked:
-            log.error(
-                "partition.blocked", source=self.source.name, partition=holding.partition, error=str(error)
-            )
+            log.error("partition.blocked", source=self.source.name, partition=holding.partition, error=str(error))
         holding.blocked = str(error)
 
     async def _launch(self) -> None:
-        idle = [
-            h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh
-        ]
+        idle = [h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh]
         if self._is_shut():
             return
         for shares in pack([holding.waiting() for holding in idle], max_events=self._most()):
@@ -308,9 +298,7 @@ class Lane:
         entries = [holding.ahead[index] for index in range(share.entries)]
         return Part(holding.partition, holding.lease, new_token(), entries)
 
-    def _sort(
-        self, holdings: Sequence[Holding], parts: Sequence[Part], claim: Claim
-    ) -> list[tuple[Holding, Part]]:
+    def _sort(self, holdings: Sequence[Holding], parts: Sequence[Part], claim: Claim) -> list[tuple[Holding, Part]]:
         ready = []
         for holding, part, state in zip(holdings, parts, claim.states, strict=True):
             if state == "claimed":

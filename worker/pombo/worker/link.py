@@ -1,6 +1,5 @@
 """The worker's line to Redis: commands that wait out trouble and go again."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -46,7 +45,7 @@ class Link:
         while True:
             try:
                 reply = await call()
-            except (RedisError, OSError, asyncio.TimeoutError) as error:
+            except (RedisError, OSError) as error:
                 self._metrics.redis_errors.labels(operation).inc()
                 if not transient(error):
                     raise

@@ -59,7 +59,5 @@ class Metrics:
         self.redis_errors = Counter(
             "pombo_redis_errors_total", "Redis commands that failed.", ["operation"], registry=self.registry
         )
-        self.build_info = Gauge(
-            "pombo_build_info", "Version of this pombo.", ["version"], registry=self.registry
-        )
+        self.build_info = Gauge("pombo_build_info", "Version of this pombo.", ["version"], registry=self.registry)
         self.build_info.labels(version("pombo")).set(1)

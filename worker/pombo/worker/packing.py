@@ -31,9 +31,7 @@ class Share:
     bytes: int
 
 
-def take(
-    waiting: Waiting, *, max_events: int = MAX_CLAIM_EVENTS, max_bytes: int = MAX_REQUEST_BYTES
-) -> Share:
+def take(waiting: Waiting, *, max_events: int = MAX_CLAIM_EVENTS, max_bytes: int = MAX_REQUEST_BYTES) -> Share:
     """The longest run of next entries within the limits; one entry at least, so that nothing gets stuck."""
     count = events = size = 0
     for more_events, more_bytes in waiting.entries:

@@ -148,7 +148,7 @@ def chunks(parts: Iterable[Part], sends: int) -> list[Chunk]:
     for part in parts:
         start: list[int] = []
         for index in part.todo:
-            more = len(part.bodies[index]) + 2
+            more = len(part.bodies[index]) + 1
             if events and (events + 1 > MAX_REQUEST_EVENTS or size + more > MAX_REQUEST_BYTES):
                 if start:
                     slices.append((part, start))

@@ -37,9 +37,7 @@ class Pool:
     5. At a stop: hand idle partitions back at once, finish or abandon what is on the wire, hand those back too.
     """
 
-    def __init__(
-        self, redis: "Redis", keys: Keys, registry: Registry, tools: Tools, guard: BeatGuard
-    ) -> None:
+    def __init__(self, redis: "Redis", keys: Keys, registry: Registry, tools: Tools, guard: BeatGuard) -> None:
         self.lanes: dict[str, Lane] = {}
         self.sources: dict[str, Source] = {}
         self.fleet = Fleet(redis, keys, tools.clock, guard)

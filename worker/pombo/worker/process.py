@@ -4,13 +4,13 @@ import asyncio
 import random
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-
 from pombo.shared.clock import SystemClock
-from pombo.shared.connection import aconnect, redis_url
+from pombo.shared.connection import aconnect, redis_url, transient
+from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs
 from pombo.shared.processes import ChildSpec, Supervisor
@@ -47,12 +47,13 @@ def run_worker(settings: Settings, options: Options) -> int:
 async def _run(settings: Settings, options: Options) -> int:
     secrets = load_secrets(settings)
     stop = asyncio.Event()
-    _stop_on_signals(stop)
+    on_stop_signals(stop.set)
     die_with_parent()
     async with AsyncExitStack() as stack:
         redis = aconnect(redis_url(settings))
         stack.push_async_callback(redis.aclose)
         registry = Registry(redis, settings.keys, secrets)
+        await check_secrets(registry)
         guard = BeatGuard(SystemClock())
         tools = Tools(HttpxTransport(), SystemClock(), random.Random(), Metrics(), guard)
         stack.push_async_callback(tools.transport.close)
@@ -63,13 +64,40 @@ async def _run(settings: Settings, options: Options) -> int:
         if not options.drain:
             await pool.run(stop)
             return 0
-        return await _drain(pool, redis, settings, registry, stop)
+        return await _drain(pool, Drain(redis, settings.keys, registry), stop)
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
+def on_stop_signals(stop: Callable[[], object]) -> None:
+    """Have the running loop call `stop` at SIGTERM, at Ctrl-C and, unless under nohup, at a closed terminal."""
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if name != signal.SIGHUP or signal.getsignal(name) != signal.SIG_IGN:
+            loop.add_signal_handler(name, stop)
+
+
+async def check_secrets(registry: Registry) -> None:
+    """See that the write key of one source at least can be read: if none can, the secret is wrong.
+
+    Of single ones the worker says so in its log, and delivers the others. Without Redis nothing is known.
+
+    Raises:
+        ConfigurationError: there are sources, and the keys of none can be read.
+    """
+    failure: ConfigurationError | None = None
+    try:
+        for source in await registry.list():
+            try:
+                await registry.write_key(source.name)
+            except ConfigurationError as error:
+                failure = failure or error
+            else:
+                return
+    except Exception as error:
+        if not transient(error):
+            raise
+        return
+    if failure:
+        raise failure
 
 
 async def _start_jobs(stack: AsyncExitStack) -> None:
@@ -77,15 +105,16 @@ async def _start_jobs(stack: AsyncExitStack) -> None:
     await supervisor.start(ChildSpec(name="jobs", argv=[sys.executable, "-m", "pombo.worker.jobs"]))
 
 
-async def _drain(
-    pool: Pool, redis: "Redis", settings: Settings, registry: Registry, stop: asyncio.Event
-) -> int:
-    drain = Drain(redis, settings.keys, registry)
+async def _drain(pool: Pool, drain: Drain, stop: asyncio.Event) -> int:
     watch = asyncio.create_task(drain.watch(stop))
+    watch.add_done_callback(lambda _: stop.set())
     try:
         await pool.run(stop)
     finally:
         watch.cancel()
-    for problem in drain.problems:
+        await asyncio.wait([watch])
+    if not watch.cancelled() and (error := watch.exception()):
+        raise error
+    for problem in drain.problems if drain.done else ["stopped before all was delivered"]:
         sys.stderr.write(f"not drained: {problem}\n")
-    return 1 if drain.problems or not drain.empty else 0
+    return 1 if drain.rest or not drain.done else 0

@@ -9,7 +9,7 @@ import orjson
 
 from pombo.shared import batches
 from pombo.shared.clock import Clock
-from pombo.shared.errors import StoredVersionError
+from pombo.shared.errors import CorruptBatchError, StoredVersionError
 from pombo.shared.keys import Keys
 from pombo.shared.scripts import Argument
 from pombo.shared.sources import Source
@@ -17,7 +17,8 @@ from pombo.worker.idempotency import Table, members, next_table
 from pombo.worker.link import Link
 from pombo.worker.parts import Chunk, Entry, Part, after, ranges
 
-RECORD_VERSION = b"1"
+RECORD_VERSION = "1"
+_RECORD_FIELDS = {"id", "first", "last", "done", "attempts", "sent_at", "unknown_since", "failing_since"}
 PROBE_EVERY_MS = 300_000
 
 
@@ -32,9 +33,7 @@ class RawEntry:
 
     def decode(self) -> Entry:
         """Raises StoredVersionError or CorruptBatchError."""
-        return Entry(
-            self.id, len(self.payload), self.raw, batches.decode(self.payload, self.events, self.raw)
-        )
+        return Entry(self.id, len(self.payload), self.raw, batches.decode(self.payload, self.events, self.raw))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,7 @@ class SourceStore:
         self._keys = keys.of(source.name)
         self._clock = clock
         self._table = Table()
+        self._remembered = 0
         self._offset_ms = 0.0
         self.source = source
         self.flow = flow_of(source, None)
@@ -122,12 +122,12 @@ class SourceStore:
 
         return [int(length) for length in await self._link.run("lengths", call)]
 
-    async def resume(self, partition: int, lease: str) -> tuple[Part, str] | None:
-        """Read a partition's in-flight record and its entries: the part and the record's last id; None without one.
+    async def resume(self, partition: int, lease: str) -> Part | None:
+        """Read a partition's in-flight record and its entries; None without one.
 
         Raises:
             StoredVersionError: another version of pombo wrote it.
-            CorruptBatchError: an entry of it cannot be read.
+            CorruptBatchError: an entry of it cannot be read, or is gone.
         """
         redis = self._link.redis
         stored = await self._link.run("record", lambda: redis.hgetall(self._keys.record(partition)))
@@ -135,8 +135,11 @@ class SourceStore:
             return None
         await self._ask_time()
         record = {key.decode(): value.decode() for key, value in stored.items()}
-        if stored.get(b"v") != RECORD_VERSION:
-            raise StoredVersionError(f"an in-flight record has version {record.get('v')}, this pombo knows 1")
+        if record.get("v") != RECORD_VERSION or not record.keys() >= _RECORD_FIELDS:
+            raise StoredVersionError(
+                f"the in-flight record of partition {partition} has version {record.get('v')}, this pombo knows "
+                f"{RECORD_VERSION}; upgrade the workers, it is left alone"
+            )
         stream = self._keys.stream(partition)
         rows = await self._link.run("read", lambda: redis.xrange(stream, record["first"], record["last"]))
         entries = [raw.decode() for raw in _entries(rows)]
@@ -147,8 +150,13 @@ class SourceStore:
             unknown_since=int(record["unknown_since"]) or sent,
             failing_since=int(record["failing_since"]),
         )  # fmt: skip
+        if len(part.bodies) != len(record["done"]):
+            raise CorruptBatchError(
+                f"the in-flight record of partition {partition} counts {len(record['done'])} events, its entries hold "
+                f"{len(part.bodies)}: Redis lost some; `pombo audit` names them"
+            )
         part.mark(record["done"])
-        return part, record["last"]
+        return part
 
     # -- claiming -------------------------------------------------------------------------------------------------
 
@@ -168,9 +176,7 @@ class SourceStore:
             self._table = Table()
         claim = await self._claimed(parts, reply)
         if prepaid:
-            used = sum(
-                len(part.todo) for part, state in zip(parts, claim.states, strict=True) if state == "claimed"
-            )
+            used = sum(len(part.todo) for part, state in zip(parts, claim.states, strict=True) if state == "claimed")
             await self._give_back(prepaid - used)
         return claim
 
@@ -204,8 +210,7 @@ class SourceStore:
                 part.mark(row[1].decode())
         if status == "closed":
             return Claim(states, closed=_closed(reply[2], reply[3]))
-        if int(reply[3]):
-            await self._rotate(int(reply[3]))
+        self._remembered = int(reply[3]) or self._remembered
         return Claim(states, probe=bool(reply[2]))
 
     def _part_keys(self, part: Part) -> list[str]:
@@ -232,26 +237,24 @@ class SourceStore:
     async def _live_table(self) -> Table:
         if not self._table.version:
             redis = self._link.redis
-            stored = await self._link.run(
-                "ids", lambda: redis.hmget(self._keys.ids, ["version", "table", "count"])
-            )
+            stored = await self._link.run("ids", lambda: redis.hmget(self._keys.ids, ["version", "table", "count"]))
             self._table = Table.load(stored[0], stored[1])
-            await self._rotate(int(stored[2] or 0))
+            self._remembered = int(stored[2] or 0)
+        # Before ids are added, not after: a generation that is due would take them into buckets about to end.
+        await self._rotate()
         return self._table
 
-    async def _rotate(self, count: int) -> None:
+    async def _rotate(self) -> None:
         window = int(self.source.window_s * 1000)
         await self._ask_time()
-        wanted = next_table(self._table, now=self.now_ms(), count=count, window=window)
+        wanted = next_table(self._table, now=self.now_ms(), count=self._remembered, window=window)
         if wanted is not None:
             args: list[Argument] = [self._table.version, wanted.version, wanted.dump(), "1"]
             stored = await self._link.script("rotate_ids", [self._keys.ids], args)
-            self._table = Table.load(stored[0], stored[1])
+            self._table, self._remembered = Table.load(stored[0], stored[1]), int(stored[2] or 0)
 
     def _buckets(self, member_spread: tuple[int, int]) -> list[str]:
-        return [
-            f"{self._keys.ids}:{g.number}:{member_spread[1] % g.buckets}" for g in self._table.generations
-        ]
+        return [f"{self._keys.ids}:{g.number}:{member_spread[1] % g.buckets}" for g in self._table.generations]
 
     # -- sending again --------------------------------------------------------------------------------------------
 
@@ -263,8 +266,7 @@ class SourceStore:
         flow = Flow(0, self.flow.burst) if self.flow.group else self.flow
         plan = {
             "rate": flow.rate, "burst": flow.burst, "events": chunk.events,
-            "parts": [{"lease": p.lease, "id": p.record, "unknown_since": p.unknown_since, "failing_since": p.failing_since}
-                      for p in chunk.parts],
+            "parts": [_attempt_part(part) for part in chunk.parts],
         }  # fmt: skip
         keys = [self._keys.flow, self._keys.rate]
         for part in chunk.parts:
@@ -283,22 +285,23 @@ class SourceStore:
 
     # -- finishing ------------------------------------------------------------------------------------------------
 
-    async def settle(
-        self, delivered: Chunk | None, letters: Sequence[Letter], *, probe: bool = False
-    ) -> list[Part]:
+    async def settle(self, delivered: Chunk | None, letters: Sequence[Letter], *, probe: bool = False) -> list[Part]:
         """Finish events: those of `delivered`, and those of `letters`, which become dead letters.
 
         Returns:
             The parts that are no longer ours; nothing of them was written.
         """
-        await self._live_table()
-        parts = list(
-            dict.fromkeys([*(delivered.parts if delivered else ()), *(letter.part for letter in letters)])
-        )
+        parts = list(dict.fromkeys([*(delivered.parts if delivered else ()), *(letter.part for letter in letters)]))
         sent = dict(delivered.slices) if delivered else {}
         by_part = {part: [letter for letter in letters if letter.part is part] for part in parts}
-        keys, args = self._settle_arguments(parts, sent, by_part, success=delivered is not None, probe=probe)
-        reply = await self._link.script("settle", keys, args)
+        while True:
+            if letters:
+                await self._live_table()
+            keys, args = self._settle_arguments(parts, sent, by_part, success=delivered is not None, probe=probe)
+            reply = await self._link.script("settle", keys, args)
+            if reply[0] != b"table":
+                break
+            self._table = Table()
         self._note_time(int(reply[0]))
         for part in parts:
             finished = {*sent.get(part, ()), *(letter.index for letter in by_part[part])}
@@ -309,11 +312,12 @@ class SourceStore:
         self, parts: Sequence[Part], sent: dict[Part, list[int]], by_part: dict[Part, list[Letter]],
         *, success: bool, probe: bool,
     ) -> tuple[list[str], list[Argument]]:  # fmt: skip
-        keys = [self._keys.ledger, self._keys.flow, self._keys.dead]
+        keys = [self._keys.ledger, self._keys.flow, self._keys.dead, self._keys.ids]
         for part in parts:
             keys += self._part_keys(part)
         plan: dict[str, Any] = {
-            "success": success, "probe": probe, "generations": len(self._table.generations),
+            "success": success, "probe": probe,
+            "table": self._table.version, "generations": len(self._table.generations),
             "wake": self._fleet.wake, "source": self.source.name, "parts": [],
         }  # fmt: skip
         args: list[Argument] = [b""]
@@ -366,8 +370,10 @@ class SourceStore:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim brought: per part `claimed`, `lost`, `record`, `moved`, `wait` or `unknown`; whether it is the
-    probe of a parked source; why the gate is shut, if it is.
+    """What a claim brought.
+
+    `states` has per part `claimed`, `lost`, `record`, `moved`, `wait` or `unknown`; `probe` says that this is the
+    probe of a parked source, `closed` why the gate is shut, if it is.
     """
 
     states: list[str]
@@ -402,9 +408,7 @@ def _entries(rows: list[Any]) -> list[RawEntry]:
     for entry_id, fields in rows:
         named = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2], strict=True))
         identity = entry_id.decode()
-        found.append(
-            RawEntry(identity, _number(named.get(b"n")), _number(named.get(b"r")), named.get(b"b", b""))
-        )
+        found.append(RawEntry(identity, _number(named.get(b"n")), _number(named.get(b"r")), named.get(b"b", b"")))
     return found
 
 
@@ -419,6 +423,15 @@ def _claim_part(part: Part) -> dict[str, Any]:
         "entries": len(part.entries), "events": len(part.bodies),
         "bytes": sum(entry.payload_bytes for entry in part.entries),
     }  # fmt: skip
+
+
+def _attempt_part(part: Part) -> dict[str, Any]:
+    return {
+        "lease": part.lease,
+        "id": part.record,
+        "unknown_since": part.unknown_since,
+        "failing_since": part.failing_since,
+    }
 
 
 def _settle_part(part: Part, indices: list[int], letters: Sequence[Letter]) -> dict[str, Any]:

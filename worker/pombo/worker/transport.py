@@ -1,10 +1,12 @@
 """Sending: the seam to HTTP, and httpx behind it."""
 
+import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Protocol
 
@@ -16,6 +18,7 @@ from pombo.worker.answers import Answer
 
 TIMEOUT_S = 15.0
 CONNECT_TIMEOUT_S = 5.0
+MAX_ANSWER_BYTES = 64 << 10
 KEEP_ALIVE = 100
 """Idle connections kept open."""
 REFRESH_S = 3600.0
@@ -72,18 +75,28 @@ def make_request(url: str, write_key: str, bodies: Sequence[bytes], *, sends: in
 
 
 class HttpxTransport:
-    """Transport over httpx: HTTP/1.1, kept-alive connections, made anew hourly."""
+    """Transport over httpx: HTTP/1.1, kept-alive connections, made anew hourly.
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        timeout_s: for each step of a request, and twice that for the whole.
+        monotonic: seconds, for the hourly renewal.
+    """
+
+    def __init__(self, *, timeout_s: float = TIMEOUT_S, monotonic: Callable[[], float] = time.monotonic) -> None:
         # No ceiling: each partition has one request in flight at most, and a wait here would outlive its gate.
         self._limits = httpx.Limits(max_connections=None, max_keepalive_connections=KEEP_ALIVE)
+        self._timeout_s = timeout_s
         self._monotonic = monotonic
         self._busy: dict[httpx.AsyncClient, int] = {}
         self._open()
 
     def _open(self) -> None:
-        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        self._client = httpx.AsyncClient(limits=self._limits, timeout=timeout, follow_redirects=False)
+        timeout = httpx.Timeout(self._timeout_s, connect=min(CONNECT_TIMEOUT_S, self._timeout_s))
+        # A load balancer's cookies would travel from one source's answers to another's requests.
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._client = httpx.AsyncClient(
+            limits=self._limits, timeout=timeout, follow_redirects=False, cookies=no_cookies
+        )
         self._busy[self._client] = 0
         self._opened = self._monotonic()
 
@@ -92,32 +105,40 @@ class HttpxTransport:
         if self._monotonic() - self._opened > REFRESH_S:
             await self._refresh()
         client = self._client
-        self._busy[client] += 1
+        self._busy[client] = self._busy.get(client, 0) + 1
         try:
-            return await self._post(client, request)
+            async with asyncio.timeout(2 * self._timeout_s):
+                return await self._exchange(client, request)
+        except TimeoutError:
+            return Answer(None, failure=f"no whole answer within {2 * self._timeout_s:g} s", unknown=True)
         finally:
-            self._busy[client] -= 1
-            if client is not self._client and not self._busy[client]:
-                del self._busy[client]
-                await client.aclose()
+            await self._leave(client)
 
-    async def _post(self, client: httpx.AsyncClient, request: Request) -> Answer:
+    async def _exchange(self, client: httpx.AsyncClient, request: Request) -> Answer:
         try:
-            response = await client.post(request.url, headers=dict(request.headers), content=request.body)
+            sending = client.stream("POST", request.url, headers=dict(request.headers), content=request.body)
+            async with sending as response:
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return Answer(response.status_code, headers, await _body(response))
         except httpx.HTTPError as error:
             failure = f"{type(error).__name__}: {error}".rstrip(": ")
             return Answer(None, failure=failure, unknown=not isinstance(error, _CERTAINLY_UNSENT))
-        except (httpx.InvalidURL, OSError) as error:
+        except (httpx.InvalidURL, OSError, RuntimeError) as error:
             return Answer(None, failure=f"{type(error).__name__}: {error}")
-        return Answer(
-            response.status_code, {k.lower(): v for k, v in response.headers.items()}, response.content
-        )
+
+    async def _leave(self, client: httpx.AsyncClient) -> None:
+        if client not in self._busy:
+            return
+        self._busy[client] -= 1
+        if client is not self._client and not self._busy[client]:
+            del self._busy[client]
+            await client.aclose()
 
     async def _refresh(self) -> None:
         old = self._client
         self._open()
-        if not self._busy[old]:
-            del self._busy[old]
+        if not self._busy.get(old):
+            self._busy.pop(old, None)
             await old.aclose()
 
     async def close(self) -> None:
@@ -125,3 +146,16 @@ class HttpxTransport:
         for client in list(self._busy):
             await client.aclose()
         self._busy.clear()
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The start of an answer's body; what breaks off or cannot be decoded changes nothing about its status."""
+    found = b""
+    try:
+        async for piece in response.aiter_bytes():
+            found += piece
+            if len(found) >= MAX_ANSWER_BYTES:
+                break
+    except httpx.HTTPError:
+        pass
+    return found[:MAX_ANSWER_BYTES]

@@ -63,6 +63,6 @@ local function pass(gated, flow_key, rate_key, events, now)
   end
   if gated.rate > 0 then
     redis.call('HSET', rate_key, 'tokens', string.format('%.3f', gated.tokens - events), 'at', string.format('%.0f', now))
-    redis.call('EXPIRE', rate_key, 3600)
+    redis.call('EXPIRE', rate_key, 7200 + math.ceil(math.max(0, events - gated.tokens) / gated.rate))
   end
 end

@@ -14,8 +14,11 @@ if wanted <= current then
 end
 local stamp = string.format('%.0f', wanted)
 redis.call('HSET', KEYS[1], 'hold_until', stamp)
--- Saved-up tokens would make a burst of the reopening: it starts with an empty bucket.
-redis.call('HSET', KEYS[2], 'tokens', 1, 'at', stamp)
-redis.call('EXPIRE', KEYS[2], 7200)
+-- Saved-up tokens would make a burst of the reopening: it starts with one. A debt stays.
+local tokens = redis.call('HGET', KEYS[2], 'tokens')
+if not tokens or tonumber(tokens) > 1 then
+  redis.call('HSET', KEYS[2], 'tokens', 1, 'at', stamp)
+  redis.call('EXPIRE', KEYS[2], 7200)
+end
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 return { now, wanted }

@@ -2,13 +2,14 @@
 -- Finish events of in-flight records: delivered ones, and ones that become dead letters. A record whose events are
 -- all finished leaves, with its entries.
 --
--- KEYS  1 ledger   2 flow   3 dead   then per part: lease, record, stream
+-- KEYS  1 ledger   2 flow   3 dead   4 ids   then per part: lease, record, stream
 --       then per dead letter: its id's bucket in every live generation
 -- ARGV  1 plan, JSON: {"success" (a request was accepted), "probe" (it was the probe of a parked source),
---         "generations", "wake", "source", "parts": [{"lease", "id", "delivered": [[from, to]…] (0-based, inclusive),
+--         "table" (version of the generations), "generations" (count), "wake", "source", "parts": [{"lease", "id", "delivered": [[from, to]…] (0-based, inclusive),
 --         "letters": [{"index", "reason"}…]}]}
 --       then per letter, in the order of the parts: header, payload, member
--- Returns  {now ms, part…}, each part one of
+-- Returns  {"table"}        the generations changed, and there are letters: read them again
+--          {now ms, part…}  each part one of
 --          {"ok", left}    {"gone"}: this record is finished already (a repeat)    {"lost"}: the lease is another's
 -- Cost  O(events of partly finished records + letters · generations)
 local ledger, flow, dead = KEYS[1], KEYS[2], KEYS[3]
@@ -17,13 +18,14 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local replies, open = { now }, {}
-local key, argument = 4 + 3 * #plan.parts, 2
+local key, argument, letters = 5 + 3 * #plan.parts, 2, 0
 for number, part in ipairs(plan.parts) do
-  local at = 4 + 3 * (number - 1)
+  local at = 5 + 3 * (number - 1)
   part.record, part.stream = KEYS[at + 1], KEYS[at + 2]
   part.key, part.argument = key, argument
   key = key + #part.letters * plan.generations
   argument = argument + 3 * #part.letters
+  letters = letters + #part.letters
   if redis.call('GET', KEYS[at]) ~= part.lease then
     replies[number + 1] = { 'lost' }
   else
@@ -36,6 +38,11 @@ for number, part in ipairs(plan.parts) do
       open[#open + 1] = part
     end
   end
+end
+
+-- To forget an id in fewer generations than there are would make its next copy a duplicate of nothing.
+if letters > 0 and (redis.call('HGET', KEYS[4], 'version') or '') ~= plan.table then
+  return { 'table' }
 end
 
 local function whole(part)

@@ -16,5 +16,5 @@ if wanted > 0 and tokens < needed then
   return { 0, math.ceil((needed - tokens) / rate * 1000) }
 end
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.3f', math.min(burst, tokens - wanted)), 'at', string.format('%.0f', now))
-redis.call('EXPIRE', KEYS[1], 3600)
+redis.call('EXPIRE', KEYS[1], 7200 + math.ceil(math.max(0, wanted - tokens) / rate))
 return { 1, 0 }

@@ -1,0 +1,201 @@
+"""A bot for end-to-end tests, as a process of its own: a real `Producer`, and a file that says what it was told.
+
+`python -m support.bot SOURCE OUT {play,repeat,stream,fork} …`; the file has one line an event, in the order in
+which they were issued: messageId, user, outcome, and the wall clock (s) at which the receipt told it.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count, cycle
+from multiprocessing import get_context
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import orjson
+
+from pombo.producer import Producer, Receipt
+
+RECEIPT_S = 60.0
+_TICK_S = 0.005
+
+
+class Diary:
+    """Write down what became of each event, in order, as soon as it is known; a thread waits for the receipts."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._queue: SimpleQueue[tuple[str, Receipt, list[float]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="diary")
+        self._thread.start()
+
+    def note(self, user: str, receipt: Receipt) -> None:
+        """Follow a receipt."""
+        told: list[float] = []
+        receipt.watch(lambda: told.append(time.time()))
+        self._queue.put((user, receipt, told))
+
+    def close(self) -> None:
+        """Wait for the last receipt."""
+        self._queue.put(None)
+        self._thread.join()
+        self._file.close()
+
+    def _work(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            user, receipt, told = entry
+            known = receipt.wait(RECEIPT_S)
+            outcome = type(receipt.outcome).__name__.lower() if known else "silent"
+            reason = getattr(receipt.outcome, "reason", outcome)
+            at = told[0] if told else time.time()
+            self._file.write(orjson.dumps([receipt.message_id, user, reason, at], option=orjson.OPT_APPEND_NEWLINE))
+
+
+class Stopped:
+    """Whether SIGTERM asked this bot to end."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+
+    def __bool__(self) -> bool:
+        return self._asked.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until then, or for SIGTERM."""
+        self._asked.wait(seconds)
+
+
+def play(producer: Producer, diary: Diary, path: Path) -> None:
+    """Issue the events of a file as fast as they are taken."""
+    for event in _read(path):
+        diary.note(event["userId"], producer.enqueue(event))
+
+
+def repeat(producer: Producer, diary: Diary, path: Path, others: list[Path]) -> None:
+    """Issue the events of a file again, each once another bot wrote down that it was accepted."""
+    waiting = {event["messageId"]: event for event in _read(path)}
+    tails = [_Tail(other) for other in others]
+    ends = time.monotonic() + RECEIPT_S
+    while waiting and time.monotonic() < ends:
+        for message_id, _, outcome, _ in (row for tail in tails for row in tail.news()):
+            event = waiting.pop(message_id, None)
+            if event is not None and outcome == "accepted":
+                diary.note(event["userId"], producer.enqueue(event))
+        time.sleep(_TICK_S)
+    if waiting:
+        sys.exit(f"{len(waiting)} events to repeat were never accepted")
+
+
+class _Tail:
+    """Another bot's diary, as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def news(self) -> list[Any]:
+        """The whole lines since the last look."""
+        with suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+            text = text[: text.rfind(b"\n") + 1]
+            self._offset += len(text)
+            return [orjson.loads(line) for line in text.splitlines()]
+        return []
+
+
+def stream(producer: Producer, diary: Diary, name: str, users: int, rate: float) -> None:
+    """Issue events of some users in turn, `rate` a second, until SIGTERM."""
+    stopped = Stopped()
+    begun, issued = time.monotonic(), 0
+    names = cycle(f"{name}-u{number:03}" for number in range(users))
+    numbers = {user: count() for user in (f"{name}-u{number:03}" for number in range(users))}
+    while not stopped:
+        due = int((time.monotonic() - begun) * rate)
+        for user in (next(names) for _ in range(due - issued)):
+            message_id = f"{user}.{next(numbers[user]):06}"
+            receipt = producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id)
+            diary.note(user, receipt)
+        issued = due
+        stopped.wait(_TICK_S)
+
+
+def fork(producer: Producer, diary: Diary, out: Path) -> None:
+    """Issue events, fork with some of them still buffered, and issue more on both sides, the child as another user."""
+    users = {"parent": count(), "child": count(), "grandchild": count()}
+
+    def issue(diary: Diary, user: str, events: int) -> None:
+        for _ in range(events):
+            receipt = producer.track(user, "Message Sent", message_id=f"{user}.{next(users[user]):06}")
+            diary.note(user, receipt)
+
+    def child(name: str) -> None:
+        own = Diary(out.with_suffix(f".{name}"))
+        issue(own, name, 500)
+        producer.flush(10)
+        own.close()
+
+    issue(diary, "parent", 500)
+    forked = os.fork()
+    if not forked:
+        child("child")
+        os._exit(0)
+    # One that ends as multiprocessing's children do, without a flush at exit of its own.
+    grandchild = get_context("fork").Process(target=child, args=("grandchild",))
+    grandchild.start()
+    issue(diary, "parent", 500)
+    grandchild.join(30)
+    _, status = os.waitpid(forked, 0)
+    if status or grandchild.exitcode:
+        sys.exit(f"the children ended with {status} and {grandchild.exitcode}")
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        yield from map(orjson.loads, file)
+
+
+def main() -> None:
+    """Read the command line and be that bot."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("source")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--budget", type=float, default=1.0)
+    modes = parser.add_subparsers(dest="mode", required=True)
+    modes.add_parser("play").add_argument("events", type=Path)
+    again = modes.add_parser("repeat")
+    again.add_argument("events", type=Path)
+    again.add_argument("others", type=Path, nargs="+")
+    steady = modes.add_parser("stream")
+    steady.add_argument("name")
+    steady.add_argument("--users", type=int, default=20)
+    steady.add_argument("--rate", type=float, default=200.0)
+    modes.add_parser("fork")
+    run(parser.parse_args())
+
+
+def run(told: argparse.Namespace) -> None:
+    """Be the bot that was told."""
+    diary = Diary(told.out)
+    with Producer(told.source, when_full="block", block_timeout_s=RECEIPT_S, budget_s=told.budget) as producer:
+        match told.mode:
+            case "play":
+                play(producer, diary, told.events)
+            case "repeat":
+                repeat(producer, diary, told.events, told.others)
+            case "stream":
+                stream(producer, diary, told.name, told.users, told.rate)
+            case "fork":
+                fork(producer, diary, told.out)
+    diary.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,318 @@
+"""An installation for end-to-end tests: embedded server, simulator, workers and bots, each a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+import orjson
+from redis import Redis
+
+from pombo.ops.embedded import EmbeddedServer
+from pombo.shared.connection import connect
+from pombo.shared.keys import Keys
+from pombo.shared.secrets import ensure_secret_file
+from support.oracle import Findings, Issued, judge
+
+T = TypeVar("T")
+TESTS = Path(__file__).resolve().parent.parent
+DEADLINE_S = 60.0
+_POLL_S = 0.02
+_LOG_TAIL = 2000
+
+
+def until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S, *, poll_s: float = _POLL_S) -> T:
+    """Return `condition()` as soon as it is true; fail when that takes too long."""
+    ends = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < ends, f"no {what} within {deadline_s:g} s"
+        time.sleep(poll_s)
+    return value
+
+
+class Child:
+    """A process of the installation; its stderr goes to a log file."""
+
+    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str], folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self.output = folder / f"{name}.out"
+        with self.log.open("wb") as errors, self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+    def kill(self) -> float:
+        """Kill it with -9; returns the wall clock (s) right before."""
+        at = time.time()
+        self.process.kill()
+        self.process.wait()
+        return at
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def finish(self, deadline_s: float = DEADLINE_S) -> None:
+        """Wait for its own good end."""
+        code = self.process.wait(deadline_s)
+        words = self.log.read_text("utf-8", "replace")[-_LOG_TAIL:]
+        assert code == 0, f"{self.name} ended with {code}:\n{words}"
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Its structured log."""
+        for line in self.log.read_bytes().splitlines():
+            if line.startswith(b"{"):
+                with suppress(orjson.JSONDecodeError):
+                    yield orjson.loads(line)
+
+
+@dataclass
+class Bot:
+    """A bot process and its diary."""
+
+    child: Child
+    diary: Path
+
+    def issued(self) -> list[Issued]:
+        """What it issued so far, in order."""
+        return read_diary(self.diary)
+
+    def stop(self) -> list[Issued]:
+        """Have it end, and return all that it issued."""
+        self.child.ask_to_end()
+        return self.finish()
+
+    def finish(self) -> list[Issued]:
+        """Wait for its end, and return all that it issued."""
+        self.child.finish()
+        return self.issued()
+
+
+def read_diary(path: Path) -> list[Issued]:
+    """The whole lines of a bot's diary."""
+    text = path.read_bytes()
+    return [Issued(*orjson.loads(line)) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+class Segment:
+    """The simulator in a process of its own, asked by HTTP."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=30)
+
+    def set_plan(self, rules: Sequence[dict[str, Any]]) -> None:
+        """Put these faults in the place of those before."""
+        self._http.put("/_sim/plan", content=orjson.dumps(rules)).raise_for_status()
+
+    def fired(self) -> list[int]:
+        """How often each rule fired."""
+        fired: list[int] = self._get("plan")["fired"]
+        return fired
+
+    def events(self, since: int = 0, **query: str) -> list[dict[str, Any]]:
+        """What arrived, in order."""
+        rows: list[dict[str, Any]] = self._get("events", since=str(since), **query)
+        return rows
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request with its messageIds, in order."""
+        rows: list[dict[str, Any]] = self._get("requests", ids="1")
+        return rows
+
+    def summary(self) -> dict[str, Any]:
+        """Counts by fate and status."""
+        document: dict[str, Any] = self._get("summary")
+        return document
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _get(self, what: str, **query: str) -> Any:
+        return orjson.loads(self._http.get(f"/_sim/{what}", params=query).raise_for_status().content)
+
+
+class Installation:
+    """Everything of pombo on one machine, in a folder, until the context ends; nothing of it survives that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.keys = Keys()
+        self.server = EmbeddedServer(self.home)
+        self.children: list[Child] = []
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")} | {
+            "POMBO_HOME": str(self.home),
+            "POMBO_METRICS_PORT": "0",
+            "POMBO_LOG_FORMAT": "json",
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH")))),
+            "NO_COLOR": "1",
+        }
+
+    def __enter__(self) -> Self:
+        ensure_secret_file(self.home)
+        with ExitStack() as stack:
+            self.server.start()
+            stack.callback(self.server.stop)
+            self.redis: Redis = connect(self.server.url)
+            stack.callback(self.redis.close)
+            stack.callback(self._kill_children)
+            self.segment = Segment(self._simulator())
+            stack.callback(self.segment.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _kill_children(self) -> None:
+        for child in self.children:
+            child.kill()
+
+    # -- processes ----------------------------------------------------------------------------------------------------
+
+    def _start(self, name: str, *argv: str) -> Child:
+        number = sum(child.name.startswith(name) for child in self.children)
+        child = Child(f"{name}-{number}", [sys.executable, *argv], self._env, self.folder)
+        self.children.append(child)
+        return child
+
+    def _simulator(self) -> str:
+        child = self._start("simulator", "-m", "pombo.ops.cli", "simulator", "--port", "0")
+
+        def address() -> str:
+            assert child.lives, child.log.read_text()
+            said = child.output.read_text()
+            return said.split()[-1] if said.endswith("\n") else ""
+
+        return until(address, "simulator")
+
+    def worker(self) -> Child:
+        """Start a worker process."""
+        return self._start("worker", "-m", "pombo.ops.cli", "worker", "--no-jobs")
+
+    def workers(self, count: int) -> list[Child]:
+        """Start worker processes, and wait until all are in the fleet."""
+        started = [self.worker() for _ in range(count)]
+        until(lambda: {child.pid for child in started} <= self.fleet().keys(), f"{count} workers in the fleet")
+        return started
+
+    def bot(self, source: str, mode: str, *argv: str, budget_s: float = 1.0) -> Bot:
+        """Start a bot process."""
+        number = sum(child.name.startswith("bot") for child in self.children)
+        diary = self.folder / f"bot-{number}.diary"
+        options = ["-m", "support.bot", source, str(diary), "--budget", str(budget_s), mode, *argv]
+        return Bot(self._start("bot", *options), diary)
+
+    def stream(self, source: str, name: str, *, users: int, rate: float, budget_s: float = 1.0) -> Bot:
+        """Start a bot that issues events until it is stopped, and wait for the first receipts."""
+        bot = self.bot(source, "stream", name, "--users", str(users), "--rate", str(rate), budget_s=budget_s)
+        until(lambda: bot.diary.exists() and bot.diary.stat().st_size, f"receipts of {name}")
+        return bot
+
+    def cli(self, *argv: str, given: str | None = None, code: int = 0) -> str:
+        """Run a `pombo` command to its end; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pombo.ops.cli", *argv],
+            env=self._env, cwd=self.folder, input=given or "", capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, f"pombo {' '.join(argv)} ended with {done.returncode}: {done.stderr}"
+        return done.stdout
+
+    # -- sources and what they hold -----------------------------------------------------------------------------------
+
+    def add(self, name: str, write_key: str, *, partitions: int = 8, rate: float = 0) -> None:
+        """Add a source that delivers to the simulator, without rate limit unless given."""
+        self.cli(
+            "sources", "add", name, "--write-key", "-", "--endpoint", self.segment.url,
+            "--partitions", str(partitions), "--rate", str(rate), given=f"{write_key}\n",
+        )  # fmt: skip
+
+    def ledger(self, source: str) -> Counter[str]:
+        """The source's counters."""
+        stored: dict[bytes, bytes] = self.redis.hgetall(self.keys.of(source).ledger)  # type: ignore[assignment]
+        return Counter({name.decode(): int(value) for name, value in stored.items() if name != b"incarnation"})
+
+    def drained(self, source: str, deadline_s: float = DEADLINE_S) -> None:
+        """Wait until nothing of the source is queued or in flight."""
+
+        def empty() -> bool:
+            ledger = self.ledger(source)
+            return not ledger["queued"] and not ledger["in_flight"]
+
+        until(empty, f"empty source {source}", deadline_s)
+
+    def dead(self, source: str) -> list[dict[str, Any]]:
+        """The source's dead letters, as `dead list --json` has them."""
+        letters: list[dict[str, Any]] = orjson.loads(self.cli("dead", "list", "--source", source, "--json"))
+        return letters
+
+    def state(self, source: str) -> str:
+        """`active`, `held`, `parked` …, as `status --json` says it."""
+        state: str = orjson.loads(self.cli("status", "--json"))["sources"][source]["state"]
+        return state
+
+    def audit(self) -> dict[str, Any]:
+        """The audit of all sources; its exit code must agree that it is balanced."""
+        report: dict[str, Any] = orjson.loads(self.cli("audit", "--json"))
+        assert report["balanced"], report
+        return report
+
+    def judge(self, source: str, bots: Iterable[Sequence[Issued]], *, kills: Sequence[float] = ()) -> Findings:
+        """Have the oracle look at all that happened to one source, when it is the only one."""
+        dead = [letter["message_id"] for letter in self.dead(source)]
+        return judge(bots, self.segment.events(), dead=dead, requests=self.segment.requests(), kills=kills)
+
+    # -- the fleet ----------------------------------------------------------------------------------------------------
+
+    def fleet(self) -> dict[int, str]:
+        """The workers' ids by their process ids."""
+        stored: dict[bytes, bytes] = self.redis.hgetall(self.keys.workers)  # type: ignore[assignment]
+        return {orjson.loads(text)["pid"]: worker.decode() for worker, text in stored.items()}
+
+    def owners(self, source: str, partitions: int = 8) -> dict[int, str]:
+        """Which worker holds each partition; partitions that nobody holds are left out."""
+        of = self.keys.of(source)
+        stored: list[bytes | None] = self.redis.mget([of.lease(p) for p in range(partitions)])  # type: ignore[assignment]
+        return {number: lease.decode().partition(":")[0] for number, lease in enumerate(stored) if lease}
+
+    def in_flight(self, source: str, partitions: int = 8) -> dict[int, str]:
+        """The records in flight: partition and record id."""
+        of = self.keys.of(source)
+        with self.redis.pipeline(transaction=False) as pipe:
+            for partition in range(partitions):
+                pipe.hget(of.record(partition), "id")
+            return {number: record.decode() for number, record in enumerate(pipe.execute()) if record}
+
+    def kill_server(self) -> float:
+        """Kill Redis with -9; returns the wall clock (s) right before."""
+        pid = self.server.pid
+        assert pid is not None
+        at = time.time()
+        os.kill(pid, signal.SIGKILL)
+        return at
+
+    def restart_server(self) -> float:
+        """Start the killed Redis again on the same folder; returns the wall clock (s) when it answers."""
+        until(self.server.ensure_running, "restart of the server")
+        return time.time()

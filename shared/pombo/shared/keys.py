@@ -11,7 +11,7 @@ source, whose name holds none.
 | `NS:{@registry}:lookup` | hash | registry | kept | keyed hash of a write or intake key → name |
 | `NS:{@registry}:version` | int | registry | kept | moves at each change of any source; what workers watch |
 | `NS:{@fleet}:workers` | hash | workers | until stopped or silent | worker id → JSON with its beat counter |
-| `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis seconds of the last announcement |
+| `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis' seconds when last announced |
 | `NS:{@rate.G}:rate` | hash | workers | 1 h after use | token bucket of rate group G |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
 | `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, last success, ramp |

@@ -1,7 +1,10 @@
 """Record batches, whole and damaged."""
 
+import tracemalloc
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from importlib.resources import files
 
 import orjson
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pombo.shared import batches
-from pombo.shared.batches import DICTIONARY, MAX_EVENTS, VERSION, RecordBatch
+from pombo.shared.batches import DICTIONARY, MAX_EVENTS, MAX_RAW, VERSION, RecordBatch
 from pombo.shared.errors import CorruptBatchError, StoredVersionError
 
 _texts = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -40,7 +43,7 @@ def event(number: int, **properties: object) -> bytes:
     return orjson.dumps({"messageId": f"m{number}", "type": "track", "event": "Message Sent", "properties": properties})
 
 
-# -- there and back -----------------------------------------------------------------------------------------------
+# -- there and back ------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -78,7 +81,8 @@ def test_dictionary_makes_small_batches_small() -> None:
     """One usual event takes less than half of its size."""
     context = {"library": {"name": "pombo", "version": "1.0.0"}}
     body = orjson.dumps({
-        "messageId": "5ef1bf3c-7ea3-4a7e-8a0e-a9f0d3c57a8d", "type": "track", "userId": "u1", "event": "Message Sent",
+        "messageId": "5ef1bf3c-7ea3-4a7e-8a0e-a9f0d3c57a8d", "type": "track", "userId": "u1",
+        "event": "Message Sent",
         "properties": {"channel": "whatsapp"}, "timestamp": "2026-01-01T00:00:00.000Z", "context": context,
     })  # fmt: skip
     assert len(batches.encode([body]).payload) < len(body) / 2
@@ -108,15 +112,13 @@ def test_threads_do_not_disturb_each_other() -> None:
         assert all(threads.map(work, range(16)))
 
 
-# -- damage -------------------------------------------------------------------------------------------------------
+# -- damage --------------------------------------------------------------------------------------------------
 
 
 def damaged(batch: RecordBatch, payload: bytes, bodies: list[bytes]) -> None:
     """Damage is told by one of the two errors, or did not touch the events."""
-    try:
+    with suppress(CorruptBatchError, StoredVersionError):
         assert bodies == batches.decode(payload, batch.events, batch.raw)
-    except (CorruptBatchError, StoredVersionError):
-        pass
 
 
 def test_every_flipped_bit_is_noticed() -> None:
@@ -175,6 +177,61 @@ def test_events_must_begin_with_their_message_id(bodies: list[bytes]) -> None:
         decoded(batches.encode(bodies))
 
 
+BOMB = 64 << 20
+
+
+def compressed(raw: bytes, *, write_content_size: bool) -> bytes:
+    """A payload as pombo would never write it."""
+    dictionary = zstandard.ZstdCompressionDict(files("pombo.shared").joinpath("dictionary_1.zstd").read_bytes())
+    compressor = zstandard.ZstdCompressor(level=3, dict_data=dictionary, write_content_size=write_content_size)
+    return bytes((VERSION, DICTIONARY)) + compressor.compress(raw)
+
+
+@pytest.mark.parametrize("raw", [-(1 << 80), -1, 0, MAX_RAW + 1, 1 << 40, 1 << 62, 1 << 64, 1 << 80])
+def test_impossible_sizes_are_corrupt(raw: int) -> None:
+    """A size that no entry of pombo's can have is told before any memory is taken for it."""
+    batch = batches.encode([event(1)])
+    with pytest.raises(CorruptBatchError, match="bytes"):
+        batches.decode(batch.payload, batch.events, raw)
+
+
+@pytest.mark.parametrize("raw", [1, 100, MAX_RAW])
+def test_frame_larger_than_its_entry_says_takes_no_memory(raw: int) -> None:
+    """A frame that unpacks to more than its entry says is corrupt, and is not unpacked beyond that."""
+    for states_size in (True, False):
+        payload = compressed(bytes(BOMB), write_content_size=states_size)
+        tracemalloc.start()
+        with pytest.raises(CorruptBatchError):
+            batches.decode(payload, 1, raw)
+        assert tracemalloc.get_traced_memory()[1] < BOMB / 2
+        tracemalloc.stop()
+
+
+def test_frame_that_states_its_size_is_corrupt() -> None:
+    """A frame that names its own size would be believed whatever the entry says; pombo writes none."""
+    body = event(1)
+    assert [body] == batches.decode(compressed(body, write_content_size=False), 1, len(body))
+    with pytest.raises(CorruptBatchError, match="another way"):
+        batches.decode(compressed(body, write_content_size=True), 1, len(body))
+
+
+@pytest.mark.parametrize("more", [b"\x00", b"trailing", batches.encode([event(2)]).payload[2:]])
+def test_nothing_may_follow_the_frame(more: bytes) -> None:
+    """Bytes behind the frame, even another frame, are corrupt."""
+    batch = batches.encode([event(1)])
+    with pytest.raises(CorruptBatchError):
+        batches.decode(batch.payload + more, batch.events, batch.raw)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"messageId":"', b'{"messageId":"abc', b'{"messageId":"abc\\"', b'{"messageId":"a\\\\\\",}']
+)
+def test_message_ids_must_end(body: bytes) -> None:
+    """An event whose messageId has no closing quote cannot be claimed, and counts as corrupt."""
+    with pytest.raises(CorruptBatchError, match="messageId"):
+        decoded(batches.encode([event(1), body]))
+
+
 @pytest.mark.parametrize("number", [0, 2, 3, 255])
 def test_unknown_version_is_left_alone(number: int) -> None:
     """A version that is unknown here is never called corrupt."""
@@ -194,7 +251,7 @@ def test_unknown_dictionary_is_left_alone(number: int) -> None:
             batches.decode(payload, batch.events, batch.raw)
 
 
-# -- messageIds ---------------------------------------------------------------------------------------------------
+# -- messageIds ----------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -222,7 +279,7 @@ def test_escapes_in_message_ids_are_kept(body: bytes, found: bytes) -> None:
     assert found == batches.message_id(body)
 
 
-# -- partitions ---------------------------------------------------------------------------------------------------
+# -- partitions ----------------------------------------------------------------------------------------------
 
 
 def test_partitions_are_pinned() -> None:

@@ -33,7 +33,7 @@ def settings_with(monkeypatch: pytest.MonkeyPatch, folder: Path, **env: str) -> 
     return Settings()
 
 
-# -- URLs ---------------------------------------------------------------------------------------------------------
+# -- URLs ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_other_urls_are_refused(url: str) -> None:
 def test_unusable_ports_are_refused(url: str) -> None:
     """A port that is none is told at once, and no password with it."""
     for make in (connect, aconnect):
-        with pytest.raises(ConfigurationError, match="[Pp]ort") as raised:
+        with pytest.raises(ConfigurationError, match=r"[Pp]ort") as raised:
             make(url)
         assert "secret" not in str(raised.value)
 
@@ -88,6 +88,15 @@ def test_unusable_ports_are_refused(url: str) -> None:
         ("redis://redis:redis@redis", "redis://redis:***@redis"),
         ("unix://user:secret@/run/redis.sock", "unix://user:***@/run/redis.sock"),
         ("redis+sentinel://:secret@a:26379,b:26379/main/0", "redis+sentinel://:***@a:26379,b:26379/main/0"),
+        ("redis://me@corp.example:secret@localhost:6379", "redis://me@corp.example:***@localhost:6379"),
+        ("redis://:secret@[::1]:6379/0", "redis://:***@[::1]:6379/0"),
+        ("redis://:a\nsecret@localhost", "redis://:***@localhost"),
+        ("redis://h:6379/0?db=2&client_name=bot", "redis://h:6379/0?db=2&client_name=bot"),
+        ("redis://h?username=u&password=secret", "redis://h?username=u&password=***"),
+        ("rediss://h?ssl_certfile=/c&ssl_password=secret", "rediss://h?ssl_certfile=/c&ssl_password=***"),
+        ("unix:///run/a:b/redis.sock?db=2", "unix:///run/a:b/redis.sock?db=2"),
+        ("redis://[::1]:6379", "redis://[::1]:6379"),
+        ("localhost:6379", "localhost:6379"),
     ],
 )
 def test_passwords_are_not_shown(url: str, shown: str) -> None:
@@ -95,11 +104,90 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
     assert shown == redact(url)
 
 
-def test_refusal_does_not_show_the_password() -> None:
-    """A URL with a scheme that is unknown is shown without its password."""
-    with pytest.raises(ConfigurationError) as raised:
-        check_url("http://user:secret@localhost")
-    assert "secret" not in str(raised.value)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@localhost",
+        "redis2://user:secret@localhost",
+        "redis-x://user:secret@localhost",
+        "redis:user:secret@localhost",
+        "redis:/user:secret@localhost",
+        "redis//user:secret@localhost",
+        "//user:secret@localhost",
+        "user:secret@localhost",
+        ":secret@localhost",
+        " redis://user:secret@localhost",
+        "'redis://user:secret@localhost'",
+        "redis://redis://user:secret@localhost",
+        "redis://us/er:secret@localhost",
+        "redis://:x/secret@localhost",
+        "redis://:1/secret@localhost",
+        "redis://:1#secret@localhost",
+        "redis://:1?secret@localhost",
+        "redis://:1?secret=1@localhost",
+        "redis://:x[secret@localhost",
+        "redis://:x@secret@localhost:port",
+        "redis://user:secret",
+        "redis://:secret%40localhost:6379",
+        "redis://localhost:6379@user:secret",
+        "redis://user:secret@localhost:port",
+        "redis://localhost?pass=secret",
+        "redis://localhost?password=1&secret",
+        "redis://localhost?password=1&secret=1",
+        "redis://localhost?password=1#secret&x=1",
+        "redis://localhost?PASSWORD=secret",
+        "redis://localhost?pass%77ord=secret&x=1",
+        "redis://localhost?db=1&secret&x=1",
+        "redis://localhost?db=x&password=secret",
+        "redis://localhost:6379,password=secret,ssl=True",
+        "unix://user:se/secret@/run/redis.sock",
+    ],
+)
+def test_refusals_do_not_show_the_password(url: str) -> None:
+    """However a URL is malformed, it is refused as a setting, and its password is not shown."""
+    assert "secret" not in redact(url)
+    for make in (connect, aconnect):
+        with pytest.raises(ConfigurationError) as raised:
+            make(url)
+        assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis://localhost", "?timeout=5"),
+        ("redis://localhost", "?db=1&retry_on_timeout=yes"),
+        ("redis://localhost", "?decode_responses=True"),
+        ("redis://localhost", "?socket_timeout="),
+        ("redis://localhost", "?ssl_ca_certs=/c"),
+        ("unix:///run/redis.sock", "?ssl_cert_reqs=none"),
+        ("rediss://localhost", "?ssl_ciphers=x"),
+    ],
+)
+def test_unknown_options_are_refused(url: str, options: str) -> None:
+    """An option that would be ignored, break the client or change what it promises is refused, with the known ones."""
+    for make in (check_url, connect, aconnect):
+        with pytest.raises(ConfigurationError, match=r"unknown option.*client_name"):
+            make(url + options)
+
+
+def test_known_options_are_taken() -> None:
+    """The options that pombo knows reach the client; those of TLS belong to `rediss`."""
+    with connect("redis://h?db=3&username=u&password=p&client_name=bot&health_check_interval=9") as client:
+        found = client.connection_pool.connection_kwargs
+        assert (3, "u", "p", "bot", 9) == tuple(
+            found[name] for name in ("db", "username", "password", "client_name", "health_check_interval")
+        )
+    with connect("rediss://h?ssl_ca_certs=/c&ssl_check_hostname=no") as client:
+        assert "/c" == client.connection_pool.connection_kwargs["ssl_ca_certs"]
+
+
+@pytest.mark.parametrize("option", ["db=x", "health_check_interval=soon"])
+def test_unusable_options_are_refused(option: str) -> None:
+    """A known option with a value that is none of its kind is told at once."""
+    for make in (connect, aconnect):
+        with pytest.raises(ConfigurationError, match="POMBO_REDIS_URL"):
+            make(f"redis://localhost?{option}")
 
 
 def test_url_in_force_is_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -117,7 +205,7 @@ def test_url_in_force_is_else_the_embedded_socket(monkeypatch: pytest.MonkeyPatc
     assert "unix:///tmp/short/s" == redis_url(made)
 
 
-# -- clients ------------------------------------------------------------------------------------------------------
+# -- clients -------------------------------------------------------------------------------------------------
 
 
 async def test_clients_speak_bytes_and_do_not_repeat(redis_url: str) -> None:
@@ -153,7 +241,7 @@ async def test_cut_reply_is_not_asked_for_again(tmp_path: Path) -> None:
     assert 1 == b"".join(commands).count(b"INCR")
 
 
-# -- trouble ------------------------------------------------------------------------------------------------------
+# -- trouble -------------------------------------------------------------------------------------------------
 
 REFUSALS: list[Exception] = [
     exceptions.BusyLoadingError("LOADING Redis is loading the dataset in memory"),
@@ -163,6 +251,8 @@ REFUSALS: list[Exception] = [
     exceptions.MasterDownError("MASTERDOWN Link with MASTER is down"),
     exceptions.ClusterDownError("CLUSTERDOWN The cluster is down"),
     exceptions.TryAgainError("TRYAGAIN Multiple keys request during rehashing of slot"),
+    exceptions.MovedError("12182 127.0.0.1:7001"),
+    exceptions.AskError("12182 127.0.0.1:7001"),
     exceptions.ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: abc, on @user_script:1."),
     exceptions.ResponseError("MISCONF Redis is configured to save RDB snapshots"),
     exceptions.ResponseError("NOREPLICAS Not enough good replicas to write."),
@@ -175,7 +265,6 @@ LOST: list[Exception] = [
     BrokenPipeError(),
     FileNotFoundError("no socket"),
     TimeoutError(),
-    asyncio.TimeoutError(),
 ]
 LASTING: list[Exception] = [
     exceptions.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),

@@ -33,7 +33,10 @@ def contract_of(name: str) -> list[str]:
     """The comment that a file opens with."""
     lines = source_of(name).splitlines()
     start = lines[1:] if lines[0].startswith("#!") else lines
-    until = next((number for number, line in enumerate(start) if not line.startswith("-- ") and line != "--"), len(start))
+    until = next(
+        (number for number, line in enumerate(start) if not line.startswith("-- ") and line != "--"),
+        len(start),
+    )
     return start[:until]
 
 
@@ -71,7 +74,7 @@ def test_flags_say_what_a_full_redis_may_run(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_key_name_is_made_in_lua(name: str) -> None:
-    """Every key that a script touches comes from KEYS: none is put together from text, which Cluster cannot route."""
+    """Every key that a script touches comes from KEYS: Cluster cannot route one put together from text."""
     text = code_of(name)
     calls = re.findall(r"redis\.p?call\(\s*'(\w+)'\s*(?:,\s*([^,)]+(?:\[[^\]]*\])?))?", text)
     for command, first in calls:

@@ -21,8 +21,8 @@ def test_everything_has_a_default() -> None:
     """A process without any setting starts with the documented defaults."""
     made = read_settings()
     assert (None, None, "pombo", 9108, "info", None, False) == (
-        made.redis_url, made.jobs_redis_url, made.namespace, made.metrics_port, made.log_level, made.log_format,
-        made.disabled,
+        made.redis_url, made.jobs_redis_url, made.namespace, made.metrics_port, made.log_level,
+        made.log_format, made.disabled,
     )  # fmt: skip
     assert Path("~/.pombo").expanduser() == made.home_dir
 
@@ -30,8 +30,8 @@ def test_everything_has_a_default() -> None:
 def test_the_contract_has_every_setting() -> None:
     """The settings are those that users are told of, and no others."""
     expected = {
-        "redis_url", "jobs_redis_url", "home", "namespace", "secret_key", "spool_dir", "metrics_port", "log_level",
-        "log_format", "console_token", "segment_write_key", "disabled", "server_bin",
+        "redis_url", "jobs_redis_url", "home", "namespace", "secret_key", "spool_dir", "metrics_port",
+        "log_level", "log_format", "console_token", "segment_write_key", "disabled", "server_bin",
     }  # fmt: skip
     assert expected == set(Settings.model_fields)
 
@@ -45,7 +45,12 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POMBO_SECRET_KEY", "s1,s2")
     monkeypatch.setenv("REDIS_URL", "redis://other")
     made = read_settings()
-    assert ("redis://r", Keys("team-a"), 0, True) == (made.redis_url, made.keys, made.metrics_port, made.disabled)
+    assert ("redis://r", Keys("team-a"), 0, True) == (
+        made.redis_url,
+        made.keys,
+        made.metrics_port,
+        made.disabled,
+    )
     assert made.secret_key is not None
     assert "s1,s2" == made.secret_key.get_secret_value()
 
@@ -96,6 +101,14 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> No
     monkeypatch.setenv(f"POMBO_{name}", "very-secret")
     made = read_settings()
     assert "very-secret" not in f"{made!r} {made} {made.model_dump()} {made.model_dump_json()}"
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "JOBS_REDIS_URL"])
+def test_passwords_of_redis_are_not_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Printing the settings shows no URL of a Redis, which may hold a password."""
+    monkeypatch.setenv(f"POMBO_{name}", "redis://user:very-secret@localhost")
+    made = read_settings()
+    assert "very-secret" not in f"{made!r} {made}"
 
 
 def test_home_may_be_relative_or_begin_with_a_tilde(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

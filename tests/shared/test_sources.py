@@ -1,5 +1,6 @@
 """Sources as they are stored, and where they send."""
 
+import re
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from pombo.shared.errors import StoredVersionError
 from pombo.shared.sources import Source, endpoint_root
 
-# -- endpoints ----------------------------------------------------------------------------------------------------
+# -- endpoints -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,10 @@ from pombo.shared.sources import Source, endpoint_root
         ("http://[::1]:8080/v1", "http://[::1]:8080"),
         ("https://proxy.example/segment", "https://proxy.example/segment"),
         ("https://proxy.example/segment/v1/", "https://proxy.example/segment"),
+        ("https://proxy.example/v1/v1", "https://proxy.example"),
+        ("https://proxy.example/v1//v1/", "https://proxy.example"),
+        ("https://v1", "https://v1"),
+        ("http://v1/v1", "http://v1"),
         ("https://proxy.example/v1x", "https://proxy.example/v1x"),
         ("https://proxy.example/v2", "https://proxy.example/v2"),
     ],
@@ -55,6 +60,18 @@ def test_endpoint_is_brought_to_its_root(given: str, root: str) -> None:
         "https://api.segment.io/#v1",
         "https://user@api.segment.io",
         "https://user:secret@api.segment.io",
+        "https://:secret@api.segment.io",
+        "https://@api.segment.io",
+        "https://user:secret/x@api.segment.io",
+        "https://api.segment.io:0",
+        "https://api.segment.io:00",
+        "https://api .segment.io",
+        "https://api.segment.io/a b",
+        "https://api.segment.io/\u00a0x",
+        "https://api.\nsegment.io",
+        "https://api.segment.io/a\tb",
+        "https://api.segment.io\x00",
+        "\x00https://api.segment.io",
         "http://[::1",
         "redis://localhost",
     ],
@@ -67,7 +84,42 @@ def test_unusable_endpoint_is_refused(given: str) -> None:
         Source(name="bot", incarnation="i", endpoint=given)
 
 
-# -- where batches go ---------------------------------------------------------------------------------------------
+_pieces = st.sampled_from(
+    [
+        "https://",
+        "http://",
+        "HTTPS:",
+        "/",
+        "//",
+        "v1",
+        "/v1",
+        "v1/",
+        "h.example",
+        "[::1]",
+        ":80",
+        ":0",
+        "@",
+        " ",
+        "\n",
+        "?",
+    ]
+) | st.text(max_size=3)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(["https://", "http://h", "https://h/v1", ""]), st.lists(_pieces, max_size=6))
+def test_root_of_a_root_is_the_same(start: str, pieces: list[str]) -> None:
+    """Whatever is taken as an endpoint is taken again, unchanged: it may be stored and loaded for good."""
+    try:
+        root = endpoint_root(start + "".join(pieces))
+    except ValueError:
+        return
+    assert root == endpoint_root(root)
+    assert not root.endswith(("/", "/v1")) or root in {"http://v1", "https://v1"}
+    assert not re.search(r"[\s@]", root)
+
+
+# -- where batches go ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,7 +138,7 @@ def test_url_is_the_batch_route_of_region_or_endpoint(options: dict[str, Any], u
     assert url == Source(name="bot", incarnation="i", **options).url
 
 
-# -- validation ---------------------------------------------------------------------------------------------------
+# -- validation ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a", "A9", "support_bot", "a.b-c_d", "0", "x" * 64])
@@ -95,7 +147,9 @@ def test_good_names(name: str) -> None:
     assert name == Source(name=name, incarnation="i").name
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, "_a", ".a", "-a", "a b", "a:b", "{a}", "@fleet", "a\n", "ção", "a/0", "a\x00"])
+@pytest.mark.parametrize(
+    "name", ["", "x" * 65, "_a", ".a", "-a", "a b", "a:b", "{a}", "@fleet", "a\n", "ção", "a/0", "a\x00"]
+)
 def test_bad_names(name: str) -> None:
     """No name can hold what keys, partitions or hash tags are made with."""
     with pytest.raises(ValidationError):
@@ -111,6 +165,10 @@ def test_bad_names(name: str) -> None:
         {"partitions": 257},
         {"rate": -1},
         {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"burst": float("inf")},
+        {"max_age_s": float("inf")},
+        {"window_s": float("inf")},
         {"burst": 0},
         {"max_age_s": 0},
         {"window_s": 59},
@@ -132,7 +190,7 @@ def test_sources_do_not_change() -> None:
         source.rate = 5
 
 
-# -- stored form --------------------------------------------------------------------------------------------------
+# -- stored form ---------------------------------------------------------------------------------------------
 
 _positive = st.floats(1e-3, 1e12)
 

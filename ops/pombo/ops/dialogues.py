@@ -135,5 +135,8 @@ def _say(rng: Random, phrases: tuple[str, ...]) -> str:
 
 
 def _call(rng: Random) -> Call:
-    item = {"menu_item_id": f"{rng.choice(_DRINKS).split()[0]}-{rng.randint(1000, 9999)}", "quantity": str(rng.randint(1, 4))}
+    item = {
+        "menu_item_id": f"{rng.choice(_DRINKS).split()[0]}-{rng.randint(1000, 9999)}",
+        "quantity": str(rng.randint(1, 4)),
+    }
     return {"call": rng.choice(_CALLS), "args": item}

@@ -126,16 +126,21 @@ def _decompress(payload: bytes, raw: int) -> bytes:
 
 
 def _has_message_id(body: bytes) -> bool:
-    return body.startswith(_PREFIX) and body.find(b'"', len(_PREFIX)) > 0
+    return body.startswith(_PREFIX) and _id_end(body) > 0
 
 
 def message_id(body: bytes) -> bytes:
     """The messageId of a serialised event, as its JSON writes it (escapes kept), without parsing the event."""
+    return body[len(_PREFIX) : _id_end(body)]
+
+
+def _id_end(body: bytes) -> int:
+    """Where the quote is that ends the messageId; -1 when there is none."""
     start = len(_PREFIX)
-    end = body.index(b'"', start)
-    while _escaped(body, start, end):
-        end = body.index(b'"', end + 1)
-    return body[start:end]
+    end = body.find(b'"', start)
+    while end > 0 and _escaped(body, start, end):
+        end = body.find(b'"', end + 1)
+    return end
 
 
 def _escaped(body: bytes, start: int, end: int) -> bool:

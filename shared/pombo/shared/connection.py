@@ -4,7 +4,10 @@ The client library's own retries are off: a script whose reply was cut is repeat
 token, or not at all.
 """
 
+import asyncio
+import builtins
 import re
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -37,12 +40,16 @@ SOCKET_POINTER = "socket"
 """File under POMBO_HOME that names the embedded server's socket when its path is not the usual one."""
 
 _SCHEMES = ("redis", "rediss", "unix")
-_OPTIONS = {
-    "db", "username", "password", "client_name", "health_check_interval",
+_OPTIONS = {"db", "username", "password", "client_name", "health_check_interval"}
+_TLS_OPTIONS = {
     "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_password",
 }  # fmt: skip
-_PASSWORD = re.compile(r"^([a-z+]+://[^:/@]*:|(?![a-z+]+://)[^:/@]*:).*(@)", re.IGNORECASE | re.DOTALL)
-_PASSWORD_OPTION = re.compile(r"(password=)[^&#]*", re.IGNORECASE)
+_USER = re.compile(r"(\s*[a-z][a-z0-9+.-]*://)?([^:]*)", re.IGNORECASE)
+# What stands where a port should, when nothing says that it is a host's: the end of a URL whose `@` is missing.
+_NO_PORT = re.compile(r"^((?:[^:/?#]*://)?(?:[^:/?#\[]*|\[[^\]]*\]):)(?!//|[0-9]*(?:[,/?#]|$)).+", re.DOTALL)
+# The first option that may be or hold a password, and all that follows: an `&` in a password begins no other option.
+_SHOWN = r"(?:db|username|client_name|health_check_interval|ssl_(?!password)[a-z_]+)="
+_SECRET_OPTION = re.compile(rf"([?&](?!{_SHOWN})(?:[^=&#]*=)?|password=).+", re.IGNORECASE | re.DOTALL)
 # Replies that come from a server that refused before it did anything; the same command may go again.
 _REFUSALS = (
     AskError,
@@ -89,8 +96,8 @@ def check_url(url: str) -> str:
     """
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _SCHEMES:
-        known = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r} has no scheme pombo knows; use one of {known}")
+        schemes = ", ".join(f"{name}://" for name in _SCHEMES)
+        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r} has no scheme pombo knows; use one of {schemes}")
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -99,20 +106,27 @@ def check_url(url: str) -> str:
         raise ConfigurationError(
             f"POMBO_REDIS_URL {redact(url)!r} is no URL: its port is no number, or a bracket is missing"
         ) from None
-    if "@" in parts.path + parts.query + parts.fragment and scheme != "unix":
+    if parts.fragment or ("@" in parts.path + parts.query and scheme != "unix"):
         raise ConfigurationError(
             f"POMBO_REDIS_URL {redact(url)!r} cannot be read; write / # ? and @ in a password as %2F %23 %3F %40"
         )
-    if options - _OPTIONS:
-        unknown, known = ", ".join(sorted(options - _OPTIONS)), ", ".join(sorted(_OPTIONS))
-        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r}: unknown option {unknown}; known are {known}")
+    known = _OPTIONS | _TLS_OPTIONS if scheme == "rediss" else _OPTIONS
+    if options - known:
+        raise ConfigurationError(
+            f"POMBO_REDIS_URL {redact(url)!r} has an unknown option; for {scheme}:// write one of "
+            f"{', '.join(sorted(known))}, and & in a password as %26"
+        )
     return url
 
 
 def redact(url: str) -> str:
     """The URL without its password, for people and logs, even when it is no proper URL."""
-    hidden = _PASSWORD.sub(r"\1***\2", url)
-    return _PASSWORD_OPTION.sub(r"\1***", hidden)
+    head, at, tail = url.rpartition("@")
+    user = _USER.match(head)
+    if user is not None and len(user[0]) < len(head):
+        head = f"{user[0]}:***"
+    tail = tail if at and tail.startswith("/") else _NO_PORT.sub(r"\1***", tail)
+    return _SECRET_OPTION.sub(r"\1***", head + at + tail)
 
 
 def connect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> Redis:
@@ -126,7 +140,32 @@ def aconnect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CON
     """An asyncio client; nothing is sent before its first command."""
     retry = AsyncRetry(NoBackoff(), 0)
     made: AsyncRedis = _made(AsyncRedis, url, retry, _options(timeout_s, connect_timeout_s))
+    made.connection_pool.connection_class = _cancellable(made.connection_pool.connection_class)
     return made
+
+
+@cache
+def _cancellable(kind: Any) -> Any:
+    """A connection class whose writes can be cancelled at any moment.
+
+    redis-py bounds a write by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes just as the
+    write ends: a task that was told to stop would go on for ever. `asyncio.timeout` does not, and needs no task.
+    """
+
+    class Cancellable(kind):  # type: ignore[misc]
+        socket_timeout: float | None
+
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            timeout_s, self.socket_timeout = self.socket_timeout, None
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await super().send_packed_command(command, check_health)
+            except builtins.TimeoutError:
+                raise TimeoutError("Timeout writing to socket") from None
+            finally:
+                self.socket_timeout = timeout_s
+
+    return Cancellable
 
 
 def _made(kind: Any, url: str, retry: object, options: dict[str, Any]) -> Any:

@@ -80,17 +80,19 @@ def endpoint_root(value: str) -> str:
     Raises:
         ValueError: `value` is no http(s) URL.
     """
-    parts = urlsplit(value.strip())
+    value = value.strip()
+    # White space is looked for in the whole: urlsplit leaves out newlines and tabs without a word.
+    ok = not re.search(r"[\s\x00-\x1f\x7f]", value)
     try:
-        ok = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(value)
+        ok = ok and parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         ok = False
-    ok = ok and not re.search(r"[\s@]", parts.netloc + parts.path)
-    if not ok or parts.query or parts.fragment:
+    if not ok or "@" in parts.netloc + parts.path or parts.query or parts.fragment:
         raise ValueError(
             f"endpoint {value!r} is no URL; give a root such as https://api.segment.io (no key, query or fragment)"
         )
-    root = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    while root.endswith("/v1"):
-        root = root.removesuffix("/v1").rstrip("/")
-    return root
+    path = parts.path.rstrip("/")
+    while path.endswith("/v1"):
+        path = path.removesuffix("/v1").rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}"

@@ -21,6 +21,8 @@ MAX_BUCKETS = 1 << 20
 _TARGET = 200
 _FULL = 400
 _GROWTH = 32
+_LAST = 1 << 16
+"""Buckets at least of a generation that none can follow until an older one ends: room for 26 million ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ def next_table(table: Table, *, now: int, count: int, window: int) -> Table | No
     if not (aged or full) or len(live) + 1 >= MAX_GENERATIONS:
         return None
     buckets = _size(newest, count, full=full and not aged)
+    if len(live) + 2 == MAX_GENERATIONS:
+        buckets = max(buckets, _LAST)
     ended = Generation(newest.number, newest.buckets, newest.born, now)
     return Table(version, (Generation(newest.number + 1, buckets, now), ended, *live))
 

@@ -12,7 +12,7 @@ timeout, keeps its checkpoint and its progress in `job.meta`, and may be killed 
 
 import asyncio
 import os
-import time
+import signal
 from datetime import datetime
 from typing import Any
 
@@ -44,6 +44,7 @@ MAINTENANCE_S = 15
 LONGEST_WAIT_S = 5.0
 """Between two tries to reach Redis again."""
 AWAY_S = 1.0
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = get_logger("pombo.worker.jobs")
 
@@ -136,6 +137,11 @@ class JobWorker(Worker):
         # The running job holds the read end; the write end closes when this process is gone.
         self._read_end, self._write_end = os.pipe()
 
+    def check_for_suspension(self, burst: bool) -> None:
+        """Let signals in: RQ calls this first where it minds them."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        super().check_for_suspension(burst)
+
     def handle_warm_shutdown_request(self) -> None:
         """Kill the running job, if there is one; called by the signal handler."""
         self.told_to_stop = True
@@ -163,10 +169,12 @@ def work() -> None:
     """Run jobs until told to stop; Redis may be away, at the start too."""
     settings = read_settings()
     configure_logs(settings.log_level, settings.log_format)
+    # RQ registers a worker before it minds signals; one that a signal ended in between would seem to live.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     die_with_parent()
     with connect(jobs_url(settings)) as connection:
-        while not _work(connection):
-            time.sleep(AWAY_S)
+        while not _work(connection) and not signal.sigtimedwait(STOPS, AWAY_S):
+            pass
 
 
 def _work(connection: Redis) -> bool:
@@ -183,6 +191,7 @@ def _work(connection: Redis) -> bool:
     except (RedisError, OSError) as error:
         log.warning("jobs.interrupted", error=f"{type(error).__name__}: {error}")
     finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         worker.close()
     return worker.told_to_stop
 

@@ -148,7 +148,8 @@ class Lane:
         """Wait, or less when the source's flow changes; False when these parts are to be left alone."""
         if not self._unwanted(parts):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
         return not self._unwanted(parts)
 
     def _unwanted(self, parts: Sequence[Part]) -> bool:
@@ -183,7 +184,8 @@ class Lane:
     async def _sleep(self) -> None:
         shut = self._shut_until - self.tools.clock.monotonic()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), shut if shut > 0 else _POLL_S)
+            async with asyncio.timeout(shut if shut > 0 else _POLL_S):
+                await self._woken.wait()
         self._woken.clear()
 
     async def _resume(self) -> None:

@@ -148,14 +148,14 @@ def chunks(parts: Iterable[Part], sends: int) -> list[Chunk]:
     for part in parts:
         start: list[int] = []
         for index in part.todo:
-            more = len(part.bodies[index]) + 1
+            more = len(part.bodies[index])
             if events and (events + 1 > MAX_REQUEST_EVENTS or size + more > MAX_REQUEST_BYTES):
                 if start:
                     slices.append((part, start))
                 made.append(Chunk(slices, sends))
                 slices, start, events, size = [], [], 0, 0
             start.append(index)
-            events, size = events + 1, size + more
+            events, size = events + 1, size + more + 1
         if start:
             slices.append((part, start))
     if slices:

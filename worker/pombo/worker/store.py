@@ -19,6 +19,9 @@ from pombo.worker.parts import Chunk, Entry, Part, after, ranges
 
 RECORD_VERSION = "1"
 _RECORD_FIELDS = {"id", "first", "last", "done", "attempts", "sent_at", "unknown_since", "failing_since"}
+_DIGITS = 15
+"""Of a count or size in an entry; Python refuses to read very long ones, and `bury` treats them the same."""
+
 PROBE_EVERY_MS = 300_000
 
 
@@ -413,7 +416,7 @@ def _entries(rows: list[Any]) -> list[RawEntry]:
 
 
 def _number(value: bytes | None) -> int:
-    return int(value) if value and value.isdigit() else 0
+    return int(value) if value and value.isdigit() and len(value) <= _DIGITS else 0
 
 
 def _claim_part(part: Part) -> dict[str, Any]:

@@ -21,8 +21,9 @@ local fields = {}
 for i = 1, #entry[2], 2 do
   fields[entry[2][i]] = entry[2][i + 1]
 end
--- As the append and a recount see it: an entry without a count holds no events.
-local counted = fields.n and string.match(fields.n, '^%d+$')
+-- As the append and a recount see it: an entry without a count holds no events. More digits are no number that
+-- the ledger can add.
+local counted = fields.n and #fields.n <= 15 and string.match(fields.n, '^%d+$')
 local events, payload = tonumber(counted or '0'), fields.b or ''
 
 redis.call('XADD', dead, '*', 'h', ARGV[3], 'b', payload, 'n', events)

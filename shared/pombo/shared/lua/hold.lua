@@ -14,11 +14,11 @@ if wanted <= current then
 end
 local stamp = string.format('%.0f', wanted)
 redis.call('HSET', KEYS[1], 'hold_until', stamp)
--- Saved-up tokens would make a burst of the reopening: it starts with one. A debt stays.
-local tokens = redis.call('HGET', KEYS[2], 'tokens')
-if not tokens or tonumber(tokens) > 1 then
-  redis.call('HSET', KEYS[2], 'tokens', 1, 'at', stamp)
-  redis.call('EXPIRE', KEYS[2], 7200)
-end
+-- Saved-up tokens would make a burst of the reopening: it starts with one, or with the debt there is. None grow
+-- during the hold, and what the bucket had left to live it has after it.
+local tokens = math.min(1, tonumber(redis.call('HGET', KEYS[2], 'tokens') or '1'))
+local lifetime = math.max(7200, redis.call('TTL', KEYS[2]) + math.ceil((wanted - math.max(now, current)) / 1000))
+redis.call('HSET', KEYS[2], 'tokens', string.format('%.3f', tokens), 'at', stamp)
+redis.call('EXPIRE', KEYS[2], lifetime)
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 return { now, wanted }

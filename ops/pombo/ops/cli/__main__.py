@@ -1,0 +1,5 @@
+import sys
+
+from pombo.ops.cli.entry import main
+
+sys.exit(main())

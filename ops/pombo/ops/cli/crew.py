@@ -1,0 +1,66 @@
+"""A crew: several worker processes of one machine, kept running together."""
+
+import asyncio
+import sys
+
+from pombo.shared.errors import ConfigurationError
+from pombo.shared.lifeline import die_with_parent
+from pombo.shared.logs import configure_logs
+from pombo.shared.processes import ChildSpec, Supervisor
+from pombo.shared.settings import Settings
+from pombo.worker.process import on_stop_signals
+
+LAST_PORT = 65_535
+
+
+def run_crew(settings: Settings, processes: int, *, drain: bool, jobs: bool) -> int:
+    """Run `processes` workers until SIGTERM or SIGINT, or until a drain ends.
+
+    Returns:
+        0, or 1 when a draining worker ended otherwise.
+
+    Raises:
+        ConfigurationError: there are no ports for the metrics of so many.
+    """
+    specs = crew(settings, processes, drain=drain, jobs=jobs)
+    configure_logs(settings.log_level, settings.log_format)
+    codes = asyncio.run(_supervise(specs))
+    return 1 if drain and any(codes.values()) else 0
+
+
+def crew(settings: Settings, processes: int, *, drain: bool, jobs: bool) -> list[ChildSpec]:
+    """What to run: the first does the jobs, and each has a metrics port of its own, one after the other."""
+    port = settings.metrics_port
+    if port and port + processes - 1 > LAST_PORT:
+        raise ConfigurationError(
+            f"POMBO_METRICS_PORT {port} leaves no ports for {processes} processes; choose a lower one, or 0"
+        )
+    return [
+        ChildSpec(
+            name=f"worker {number + 1}",
+            argv=_argv(drain=drain, jobs=jobs and number == 0),
+            env={"POMBO_METRICS_PORT": str(port + number if port else 0)},
+            restart=not drain,
+        )
+        for number in range(processes)
+    ]
+
+
+def _argv(*, drain: bool, jobs: bool) -> list[str]:
+    argv = [sys.executable, "-m", "pombo.ops.cli", "worker", "--processes", "1"]
+    return [*argv, *(["--drain"] if drain else []), *([] if jobs else ["--no-jobs"])]
+
+
+async def _supervise(specs: list[ChildSpec]) -> dict[str, int]:
+    stop = asyncio.Event()
+    on_stop_signals(stop.set)
+    die_with_parent()
+    async with Supervisor() as supervisor:
+        for spec in specs:
+            await supervisor.start(spec)
+        ended = asyncio.ensure_future(supervisor.wait())
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([ended, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await supervisor.stop()
+        return await ended

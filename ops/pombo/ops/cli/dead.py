@@ -1,0 +1,262 @@
+"""`pombo dead`: look into dead letters, send them again, delete them, or keep them elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pombo.ops.cli import inputs, output
+from pombo.ops.cli.failures import UNWELL
+from pombo.ops.cli.options import (
+    DryRun,
+    EventName,
+    Json,
+    Limit,
+    MessageId,
+    OfSource,
+    Reason,
+    Since,
+    User,
+    Yes,
+    examples,
+)
+
+if TYPE_CHECKING:
+    from pombo.ops.cli.session import Session
+    from pombo.shared.deadletters import DeadLetter
+
+group = typer.Typer(no_args_is_help=True, help="Look into dead letters, redrive, discard or export them.")
+
+ROWS = 50
+"""Letters in a table, unless --limit says otherwise."""
+_COLUMNS = ("id", "reason", "died", "event", "user", "answer")
+
+
+@group.command(
+    "list",
+    epilog=examples("pombo dead list --source bot --reason rejected_by_segment --since 2h", "pombo dead list --json"),
+)
+def list_(
+    *,
+    source: OfSource = None,
+    reason: Reason = None,
+    event: EventName = None,
+    user: User = None,
+    message_id: MessageId = None,
+    since: Since = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> int:
+    """List dead letters, the oldest first.
+
+    Without --limit the table has 50 of them, the JSON all.
+    """
+    from pombo.ops.cli.letters import read_letters
+    from pombo.ops.cli.session import Session, run
+
+    wanted = inputs.letter_filter(
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
+    )
+    unreadable: list[str] = []
+
+    async def document(session: Session) -> None:
+        letters = read_letters(session, wanted, limit, unreadable)
+        await output.write_json_list(letter.describe() async for letter in letters)
+
+    async def table(session: Session) -> "list[DeadLetter]":
+        return [letter async for letter in read_letters(session, wanted, (limit or ROWS) + 1, unreadable)]
+
+    if as_json:
+        run(document)
+    else:
+        _show_letters(run(table), limit or ROWS)
+    if unreadable:
+        letters = output.plural(len(unreadable), "dead letter")
+        output.note(f"warning: {letters} of another version of pombo left out; upgrade pombo here")
+    return 0
+
+
+@group.command(epilog=examples("pombo dead show bot/1763752800000-0"))
+def show(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dead list` shows it.", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Show one dead letter with its event and its history."""
+    from pombo.ops.cli.session import Session, run
+    from pombo.shared import deadletters
+
+    async def work(session: Session) -> "DeadLetter":
+        return await deadletters.find(session.redis, session.keys, letter_id)
+
+    letter = run(work)
+    if as_json:
+        output.write_json(letter.show())
+    else:
+        _show_letter(letter.show())
+    return 0
+
+
+@group.command(
+    epilog=examples(
+        "pombo dead redrive --source bot --reason rejected_by_segment --dry-run",
+        "pombo dead redrive --source bot --since 3d",
+        "pombo dead redrive --yes --no-wait",
+    )
+)
+def redrive(
+    *,
+    source: OfSource = None,
+    reason: Reason = None,
+    event: EventName = None,
+    user: User = None,
+    message_id: MessageId = None,
+    since: Since = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait",
+            help="Follow the jobs to their end; by default on a terminal, where a worker does jobs.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Send dead letters again.
+
+    Workers do it as jobs, one a source; without any filter it asks. The events go to the end of their
+    streams byte for byte, with the same messageIds. Exit code 1 when nothing matches.
+    """
+    from pombo.ops.cli.redrive import redrive as start
+
+    wanted = inputs.letter_filter(
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
+    )
+    return start(wanted, limit, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+
+
+@group.command(
+    epilog=examples("pombo dead discard --source bot --reason policy", "pombo dead discard --since 2h --dry-run")
+)
+def discard(
+    *,
+    source: OfSource = None,
+    reason: Reason = None,
+    event: EventName = None,
+    user: User = None,
+    message_id: MessageId = None,
+    since: Since = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> int:
+    """Delete dead letters for good; it asks.
+
+    Exit code 1 when nothing matches.
+    """
+    from pombo.ops.cli import letters
+    from pombo.ops.cli.session import Session, run
+
+    wanted = inputs.letter_filter(
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
+    )
+
+    async def count(session: Session) -> int:
+        found = (await letters.count(session, wanted)).letters
+        return found if limit is None else min(found, limit)
+
+    async def work(session: Session) -> int:
+        return await letters.discard(session, wanted, limit)
+
+    found = run(count)
+    told = output.plural(found, "dead letter")
+    if found and not dry_run:
+        inputs.confirm(f"Delete {told} for good?", yes=yes)
+    discarded = run(work) if found and not dry_run else 0
+    if as_json:
+        output.write_json({"letters": found, "discarded": discarded, "dry_run": dry_run})
+    else:
+        output.say(_discarded(found, discarded, dry_run))
+    return 0 if found else UNWELL
+
+
+@group.command(
+    epilog=examples(
+        "pombo dead export letters.ndjson --source bot",
+        "pombo dead export - --reason too_large | jq -c .payload",
+        "jq -c .payload letters.ndjson | pombo send --lenient --source bot",
+    )
+)
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="Where to; - is standard output.", show_default=False)],
+    *,
+    source: OfSource = None,
+    reason: Reason = None,
+    event: EventName = None,
+    user: User = None,
+    message_id: MessageId = None,
+    since: Since = None,
+    limit: Limit = None,
+) -> int:
+    """Write dead letters to a file, as NDJSON.
+
+    Events and histories are in it; the letters stay where they are. A file appears under its name when it
+    is complete, readable for you alone. Exit code 1 when nothing matches.
+    """
+    from pombo.ops.cli.export import export_to
+    from pombo.ops.cli.session import run
+
+    wanted = inputs.letter_filter(
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
+    )
+    path = None if file == "-" else Path(file)
+
+    async def work(session: "Session") -> int:
+        return await export_to(session, wanted, limit, path)
+
+    count = run(work)
+    if path is not None:
+        output.say(f"{output.plural(count, 'dead letter')} written to {path}" if count else "no dead letter matches")
+    return 0 if count else UNWELL
+
+
+def _show_letters(letters: "list[DeadLetter]", limit: int) -> None:
+    if not letters:
+        output.say("No dead letters match.")
+        return
+    output.show_table(_COLUMNS, [_row(letter.describe()) for letter in letters[:limit]], keep=("id", "reason", "died"))
+    if len(letters) > limit:
+        output.say("", f"There are more than {limit:,}; filter them, or raise --limit.")
+
+
+def _row(letter: dict[str, Any]) -> tuple[object, ...]:
+    status, answer = letter["status"], letter["answer"]
+    told = " ".join(str(part) for part in (status, answer and answer[:60]) if part)
+    name = letter["event"] or letter["type"] or f"{letter['events']} events"
+    return (letter["id"], letter["reason"], output.brief(letter["died_at"]), name, letter["user"], told)
+
+
+def _show_letter(letter: dict[str, Any]) -> None:
+    payload, encoding, history = (letter.pop(name) for name in ("payload", "payload_encoding", "history"))
+    for name in ("accepted_at", "died_at"):
+        letter[name] = output.local(letter[name])
+    output.show_fields(letter)
+    if history:
+        output.say("", "History")
+        output.show_table(
+            ("at", ">status", "outcome", "note"),
+            [(output.local(a["at"]), a["status"], a["outcome"], a.get("note")) for a in history],
+        )
+    output.say("", "Event" if encoding == "json" else f"Payload ({encoding})")
+    output.write_json(payload)
+
+
+def _discarded(found: int, discarded: int, dry_run: bool) -> str:
+    if not found:
+        return "no dead letter matches"
+    if dry_run:
+        return f"would delete {output.plural(found, 'dead letter')}"
+    return f"{output.plural(discarded, 'event')} discarded"

@@ -1,0 +1,91 @@
+"""What users give: keys, answers to questions, moments, and which dead letters they mean."""
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pombo.ops.cli.failures import MISUSE, UNWELL, CommandError
+from pombo.shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pombo.shared.deadletters import Filter
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def read_key(given: str) -> str:
+    """A write key as given; `-` reads one line from standard input, unseen on a terminal.
+
+    Raises:
+        ConfigurationError: standard input had none.
+    """
+    if given != "-":
+        return given
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass("Write key: ")
+    line = sys.stdin.readline()
+    if not line:
+        raise ConfigurationError("no write key came from standard input; give it as one line there")
+    return line.rstrip("\r\n")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on stderr before what cannot be undone, unless `yes`.
+
+    Raises:
+        CommandError: the answer was no (exit code 1), or nobody can answer (exit code 2).
+    """
+    if yes:
+        return
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not sys.stdin.isatty():  # A terminal has shown the line break of the answer.
+        sys.stderr.write("\n")
+    if not answer:
+        raise CommandError("nobody answers on standard input; pass --yes to go ahead unasked", MISUSE)
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise CommandError("nothing was changed", UNWELL)
+
+
+def parse_since(text: str, now: datetime | None = None) -> datetime:
+    """Read a moment: ISO 8601 (without a zone: this machine's), or a span before now such as 45m, 2h, 3d.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    try:
+        if span:
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[span[2]]: float(span[1])})
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ConfigurationError(
+            f"--since {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
+        ) from None
+
+
+def letter_filter(
+    *,
+    source: str | None,
+    reason: str | None,
+    event: str | None,
+    user: str | None,
+    message_id: str | None,
+    since: str | None,
+) -> "Filter":
+    """Which dead letters are meant.
+
+    Raises:
+        ConfigurationError: the reason or the moment is none.
+    """
+    from pombo.shared.deadletters import REASONS, Filter
+
+    if reason is not None and reason not in REASONS:
+        raise ConfigurationError(f"--reason {reason!r} is none; known: {', '.join(REASONS)}")
+    moment = None if since is None else parse_since(since)
+    return Filter(source=source, reason=reason, event=event, user=user, message_id=message_id, since=moment)

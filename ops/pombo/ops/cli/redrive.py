@@ -1,0 +1,100 @@
+"""Redriving dead letters: count them, ask, put one job a source on the queue, and follow the jobs."""
+
+import time
+from collections import Counter
+
+from redis.client import Redis
+
+from pombo.ops.cli import inputs, output
+from pombo.ops.cli.failures import UNWELL
+from pombo.ops.cli.jobboard import JobView, read_job, workers
+from pombo.ops.cli.letters import Matches, count
+from pombo.ops.cli.session import Session, jobs_connection, run
+from pombo.shared.deadletters import ALL, Filter
+from pombo.worker.jobs import enqueue_redrive
+
+POLL_S = 0.3
+
+
+def redrive(wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait: bool | None, as_json: bool) -> int:
+    """Do `pombo dead redrive`; return its exit code."""
+
+    async def look(session: Session) -> Matches:
+        return await count(session, wanted, limit)
+
+    matches = run(look)
+    if dry_run or not matches.redrivable:
+        _tell(matches, {}, dry_run=dry_run, as_json=as_json)
+        return 0 if matches.redrivable else UNWELL
+    told = output.plural(matches.redrivable.total(), "dead letter")
+    inputs.confirm(f"Redrive {told}, of every source?", yes=yes or wanted != ALL)
+    started, able = _start(wanted, matches.redrivable, limit)
+    if not as_json:
+        _tell(matches, started)
+    if wait or (wait is None and able and output.on_terminal()):
+        started = _follow(started, matches.redrivable)
+        if not as_json:
+            _tell_end(started)
+    if as_json:
+        _tell(matches, started, as_json=True)
+    return UNWELL if any(job.ended and job.status != "finished" for job in started.values()) else 0
+
+
+def _start(wanted: Filter, letters: Counter[str], limit: int | None) -> tuple[dict[str, JobView], bool]:
+    """One job a source, of a limit each gets what was counted in it; and whether anybody does jobs now."""
+    with jobs_connection() as connection:
+        jobs = {
+            source: JobView.of(enqueue_redrive(connection, source, wanted, limit=limit and number))
+            for source, number in letters.items()
+        }
+        able = workers(connection) > 0
+    if not able:
+        output.note("no worker does jobs now; they wait until `pombo worker` runs")
+    return jobs, able
+
+
+def _follow(started: dict[str, JobView], letters: Counter[str]) -> dict[str, JobView]:
+    """Look at the jobs until each has ended; Ctrl-C ends the looking, not the jobs."""
+    with jobs_connection() as connection, output.progress(lambda moved: f"{moved:,.0f}") as bar:
+        bars = {source: bar.add_task(f"redriving {source}", total=letters[source]) for source in started}
+        while True:
+            jobs = {source: _look(connection, job) for source, job in started.items()}
+            for source, job in jobs.items():
+                bar.update(bars[source], completed=job.moved)
+            if all(job.ended for job in jobs.values()):
+                return jobs
+            time.sleep(POLL_S)
+
+
+def _look(connection: Redis, job: JobView) -> JobView:
+    return read_job(connection, job.id) or job.gone()
+
+
+def _tell(matches: Matches, started: dict[str, JobView], *, dry_run: bool = False, as_json: bool = False) -> None:
+    if as_json:
+        output.write_json(
+            {
+                "letters": matches.redrivable.total(), "not_redrivable": matches.stuck.total(),
+                "dry_run": dry_run, "sources": dict(matches.redrivable),
+                "jobs": [job.describe() for job in started.values()],
+            }
+        )  # fmt: skip
+        return
+    if not matches.letters:
+        output.say("no dead letter matches")
+    for source, number in matches.redrivable.items():
+        letters = output.plural(number, "dead letter")
+        output.say(
+            f"would redrive {letters} of {source}"
+            if dry_run
+            else f"job {started[source].id}: redriving {letters} of {source}"
+        )
+    for source, number in matches.stuck.items():
+        letters = output.plural(number, "dead letter")
+        output.say(f"{letters} of {source} cannot be redriven: no single event in there; export or discard them")
+
+
+def _tell_end(jobs: dict[str, JobView]) -> None:
+    for job in jobs.values():
+        error = f": {job.error}" if job.error else ""
+        output.say(f"job {job.id} {job.status}, {output.plural(job.moved, 'event')} redriven{error}")

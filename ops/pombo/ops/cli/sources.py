@@ -1,0 +1,349 @@
+"""`pombo sources`: add, look at, change and remove sources."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pombo.ops.cli import inputs, output
+from pombo.ops.cli.failures import UNWELL
+from pombo.ops.cli.options import Json, SourceName, Yes, examples
+
+if TYPE_CHECKING:
+    from pombo.ops.cli.session import Session
+    from pombo.ops.overview import SourceView
+
+group = typer.Typer(no_args_is_help=True, help="Add, look at, change and remove sources.")
+
+_KEY = "The source's Write Key in Segment; - reads one line from standard input, which keeps it out of sight."
+WriteKey = Annotated[str, typer.Option("--write-key", metavar="KEY|-", help=_KEY, show_default=False)]
+Region = Annotated[
+    str | None, typer.Option(metavar="us|eu", help="Where the workspace is; us unless an endpoint is given.")
+]
+Endpoint = Annotated[str | None, typer.Option(metavar="URL", help="Root of another host, instead of a region.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(metavar="EVENTS_PER_S", help="Limit of the whole fleet; 0 is off (1000 unless set)."),
+]
+Burst = Annotated[
+    float | None,
+    typer.Option(metavar="EVENTS", help="What may go at once after a quiet time (one second of --rate unless set)."),
+]
+RateGroup = Annotated[
+    str | None,
+    typer.Option(metavar="G", help="Share one rate with the other sources of this group: one workspace."),
+]
+MaxAge = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="How long a failing event is tried, from its first send (86400 unless set)."),
+]
+Window = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="How long a messageId is remembered (86400 unless set)."),
+]
+Backlog = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Compressed bytes that may wait in Redis; 0 is no limit (1 GiB unless set)."),
+]
+
+
+@group.command(
+    epilog=examples(
+        "pombo sources add bot --write-key - < key.txt",
+        "pombo sources add bot-eu --write-key - --region eu --rate 500 < key.txt",
+        "pombo sources add test --write-key test --endpoint http://127.0.0.1:8082",
+    )
+)
+def add(
+    name: SourceName,
+    *,
+    write_key: WriteKey,
+    region: Region = None,
+    endpoint: Endpoint = None,
+    partitions: Annotated[int, typer.Option(metavar="N", help="Ordered streams, 1 to 256; fixed from now on.")] = 8,
+    rate: Rate = None,
+    burst: Burst = None,
+    rate_group: RateGroup = None,
+    max_age: MaxAge = None,
+    window: Window = None,
+    backlog_bytes: Backlog = None,
+    as_json: Json = False,
+) -> int:
+    """Add a source.
+
+    Its intake key, with which SDKs and webhooks reach it, is printed here once, and nowhere later.
+    """
+    from pombo.ops.cli.session import Session, run
+    from pombo.shared.registry import Added
+
+    options = _options(
+        region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
+        max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
+    )  # fmt: skip
+    key = inputs.read_key(write_key)
+
+    async def work(session: Session) -> Added:
+        return await session.registry.add(name, key, partitions=partitions, **options)
+
+    added = run(work)
+    for warning in added.warnings:
+        output.note(f"warning: {warning}")
+    if as_json:
+        row = {"state": "active", **_settings(added.source), "intake_key": added.intake_key}
+        output.write_json({**row, "warnings": list(added.warnings), "notices": list(added.notices)})
+        return 0
+    output.say(f"source {name} added: {added.notices[0]}", *added.notices[1:])
+    output.say("", "Intake key, for Segment SDKs and webhooks; it is shown this once:", f"  {added.intake_key}")
+    return 0
+
+
+@group.command("list", epilog=examples("pombo sources list", "pombo sources list --json"))
+def list_(as_json: Json = False) -> int:
+    """List all sources."""
+    from pombo.ops.cli.session import Session, run
+    from pombo.ops.overview import read_source
+    from pombo.shared.flow import redis_now
+
+    async def work(session: Session) -> "tuple[list[SourceView], tuple[str, ...]]":
+        snapshot = await session.sources.snapshot()
+        now = await redis_now(session.redis)
+        views = [await read_source(session.redis, session.keys, s, now) for s in snapshot.sources.values()]
+        return views, snapshot.unreadable
+
+    views, unreadable = run(work)
+    note_unreadable(unreadable)
+    if as_json:
+        output.write_json([_row(view) for view in views])
+    elif views:
+        output.show_table(
+            ("source", "state", "goes to", ">partitions", ">events/s", "rate group"),
+            [(v.name, v.state, _place(v), v.source.partitions, _rate(v), v.source.rate_group) for v in views],
+            keep=("source",),
+        )
+    else:
+        output.say("There are no sources; `pombo sources add NAME --write-key -` makes one.")
+    return 0
+
+
+@group.command(epilog=examples("pombo sources show bot"))
+def show(name: SourceName, as_json: Json = False) -> int:
+    """Show one source: its settings and its state.
+
+    Exit code 1 when its write key cannot be read with POMBO_SECRET_KEY, as a worker has to.
+    """
+    from pombo.ops.cli.session import run
+
+    view, problem = run(lambda session: _look(session, name))
+    document = {**_row(view), **_settings(view.source), **view.describe(), "write_key_problem": problem}
+    if as_json:
+        output.write_json(document)
+        return UNWELL if problem else 0
+    settings = _settings(view.source)
+    for field in ("region", "endpoint"):
+        settings.pop(field)
+    output.show_fields(
+        {
+            "name": settings.pop("name"),
+            "state": view.state,
+            "reason": view.flow.reason,
+            "held until": output.local(view.flow.held_until),
+            "goes to": view.source.url,
+            "write key": problem or "can be read",
+            **settings,
+        }
+    )
+    return UNWELL if problem else 0
+
+
+@group.command("set", epilog=examples("pombo sources set bot --rate 500", "pombo sources set bot --region eu"))
+def set_(
+    name: SourceName,
+    *,
+    region: Region = None,
+    endpoint: Endpoint = None,
+    rate: Rate = None,
+    burst: Burst = None,
+    rate_group: RateGroup = None,
+    max_age: MaxAge = None,
+    window: Window = None,
+    backlog_bytes: Backlog = None,
+    as_json: Json = False,
+) -> int:
+    """Change a source's settings.
+
+    Another region or endpoint also ends its park. An empty --rate-group takes it out of its group. Workers
+    follow within a second.
+    """
+    from pombo.ops.cli.session import Session, run
+    from pombo.shared.sources import Source
+
+    options = _options(
+        region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
+        max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
+    )  # fmt: skip
+    if not options:
+        raise typer.BadParameter("give at least one setting to change")
+    if options.get("rate_group") == "":
+        options["rate_group"] = None
+
+    async def work(session: Session) -> Source:
+        return await session.sources.set(name, **options)
+
+    source = run(work)
+    if as_json:
+        output.write_json(_settings(source))
+    else:
+        output.show_fields(_settings(source))
+    return 0
+
+
+@group.command(epilog=examples("pombo sources pause bot"))
+def pause(name: SourceName) -> int:
+    """Stop sending a source's events.
+
+    They go on being accepted, and wait.
+    """
+    from pombo.ops.cli.session import Session, run
+    from pombo.shared import flow
+
+    async def work(session: Session) -> bool:
+        await session.sources.get(name)
+        return await flow.pause(session.redis, session.keys, name)
+
+    changed = run(work)
+    output.say(f"source {name} {'is paused' if changed else 'was paused already'}; `pombo sources resume {name}`")
+    return 0
+
+
+@group.command(epilog=examples("pombo sources resume bot"))
+def resume(name: SourceName) -> int:
+    """Let a paused or parked source send again.
+
+    A hold that Segment asked for stays.
+    """
+    from pombo.ops.cli.session import Session, run
+    from pombo.shared import flow
+
+    async def work(session: Session) -> bool:
+        await session.sources.get(name)
+        return await flow.resume(session.redis, session.keys, name)
+
+    changed = run(work)
+    output.say(f"source {name} {'sends again' if changed else 'was neither paused nor parked'}")
+    return 0
+
+
+@group.command(
+    "rotate-key",
+    epilog=examples("pombo sources rotate-key bot --write-key - < key.txt", "pombo sources rotate-key bot --intake"),
+)
+def rotate_key(
+    name: SourceName,
+    write_key: WriteKey = "-",
+    intake: Annotated[
+        bool, typer.Option("--intake", help="Make a new intake key instead; the old one ends at once.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Replace a source's write key, or its intake key.
+
+    A new write key also ends the source's park.
+    """
+    from pombo.ops.cli.session import Session, run
+
+    key = "" if intake else inputs.read_key(write_key)
+
+    async def work(session: Session) -> tuple[tuple[str, ...], str | None]:
+        if intake:
+            return (), await session.registry.rotate_intake_key(name)
+        return await session.registry.rotate_key(name, key), None
+
+    warnings, intake_key = run(work)
+    for warning in warnings:
+        output.note(f"warning: {warning}")
+    if as_json:
+        output.write_json({"name": name, "intake_key": intake_key, "warnings": list(warnings)})
+    elif intake_key:
+        output.say(f"source {name} has a new intake key; it is shown this once:", f"  {intake_key}")
+    else:
+        output.say(f"source {name} has a new write key")
+    return 0
+
+
+@group.command(epilog=examples("pombo sources remove bot", "pombo sources remove bot --discard --yes"))
+def remove(
+    name: SourceName,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Remove it with the events and dead letters that it holds.")
+    ] = False,
+    yes: Yes = False,
+) -> int:
+    """Remove a source; it asks.
+
+    One that holds events is left alone, unless --discard.
+    """
+    from pombo.ops.cli.session import Session, run
+
+    async def exists(session: Session) -> None:
+        await session.sources.get(name)
+
+    async def work(session: Session) -> None:
+        await session.sources.remove(name, discard=discard)
+
+    run(exists)
+    what = " with every event and dead letter that it holds" if discard else ""
+    inputs.confirm(f"Remove source {name}{what}?", yes=yes)
+    run(work, timeout_s=60)
+    output.say(f"source {name} removed")
+    return 0
+
+
+def note_unreadable(names: "tuple[str, ...] | list[str]") -> None:
+    """Name the sources that a newer pombo stored."""
+    for name in names:
+        output.note(f"warning: source {name} was stored in a form that this pombo cannot read; upgrade pombo here")
+
+
+def _options(**given: Any) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
+
+
+async def _look(session: "Session", name: str) -> "tuple[SourceView, str | None]":
+    """The source, and what is wrong with its write key."""
+    from pombo.ops.overview import read_source
+    from pombo.shared.errors import PomboError
+    from pombo.shared.flow import redis_now
+
+    source = await session.sources.get(name)
+    view = await read_source(session.redis, session.keys, source, await redis_now(session.redis))
+    try:
+        await session.registry.write_key(name)
+    except PomboError as error:
+        return view, str(error)
+    return view, None
+
+
+def _settings(source: Any) -> dict[str, Any]:
+    settings: dict[str, Any] = source.model_dump(mode="json", exclude={"v", "incarnation"})
+    return settings
+
+
+def _row(view: "SourceView") -> dict[str, Any]:
+    """The JSON of `sources list`."""
+    source = view.source
+    return {
+        "name": source.name,
+        "region": source.region,
+        "endpoint": source.endpoint,
+        "state": view.state,
+        "partitions": source.partitions,
+        "rate": source.rate,
+        "rate_group": source.rate_group,
+    }
+
+
+def _place(view: "SourceView") -> str:
+    return view.source.endpoint or f"region {view.source.region or 'us'}"
+
+
+def _rate(view: "SourceView") -> str:
+    return f"{view.source.rate:g}" if view.source.rate else "no limit"

@@ -1,0 +1,101 @@
+import orjson
+from redis import Redis
+
+from ops.cli.commands import Cli, bury, events
+from pombo.shared.keys import Keys
+
+
+def worker(redis: Redis, name: str, **fields: object) -> None:
+    """Let a worker describe itself, once."""
+    told = {"v": 1, "beat": 1, "host": "h", "pid": 7, "partitions": 3, "started": "2026-01-01T00:00:00+00:00"}
+    redis.hset(Keys().workers, name, orjson.dumps({**told, "stopping": False, **fields}))
+
+
+def test_status_of_an_empty_installation(pombo: Cli) -> None:
+    """Without sources and workers it says how to make some."""
+    answer = pombo("status")
+    assert answer.code == 0
+    assert "`pombo sources add NAME --write-key -` makes one" in answer.out
+    assert "`pombo worker` starts one" in answer.out
+
+
+def test_status_as_json(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """The document has what the contract names, for sources, workers and the server."""
+    pombo("send", "--source", bot, stdin=events("m1", "m2"))
+    bury(sync_redis, bot, "m3")
+    worker(sync_redis, "w1")
+    document = pombo("status", "--json").json
+    source = document["sources"][bot]
+    assert 0 <= source.pop("oldest_age_s") < 60
+    assert source.pop("queued_bytes") > 0
+    assert {
+        "state": "active", "queued_events": 2, "in_flight": 0, "dead": 1, "hold_until": None, "reason": None,
+        "rate_limit": 1000, "last_success": None,
+    } == source  # fmt: skip
+    (one,) = document["workers"]
+    assert ("w1", "h", 7, 3, None) == (one["id"], one["host"], one["pid"], one["partitions"], one["silent"])
+    assert {"product", "version", "used_memory", "maxmemory", "persistence"} == set(document["redis"])
+
+
+def test_status_tells_why_a_source_does_not_send(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """Hold and park show in state, time and reason."""
+    sync_redis.hset(Keys().of(bot).flow, "hold_until", "4102444800000")
+    held = pombo("status", "--json").json["sources"][bot]
+    assert ("held", "2100-01-01T00:00:00.000+00:00", None) == (
+        held["state"],
+        held["hold_until"],
+        held["reason"],
+    )
+    assert "until 2" in pombo("status").out
+    sync_redis.hset(Keys().of(bot).flow, "parked", "answer 404")
+    parked = pombo("status", "--json").json["sources"][bot]
+    assert ("parked", "answer 404") == (parked["state"], parked["reason"])
+    assert "answer 404" in pombo("status").out
+
+
+def test_status_for_people(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """The table has a line a source and a line a worker, and the server below."""
+    pombo("send", "--source", bot, stdin=events("m1"))
+    worker(sync_redis, "w1", stopping=True)
+    lines = [line.split() for line in pombo("status").out.splitlines()]
+    assert [["bot", "active", "1"]] == [line[:3] for line in lines if line[:1] == ["bot"]]
+    assert [["w1", "7", "3", "stopping"]] == [[*line[:3], line[-1]] for line in lines if line[:1] == ["w1"]]
+    assert "persistence: none" in " ".join(lines[-1])
+
+
+def test_beats_tell_silent_workers(pombo: Cli, sync_redis: Redis) -> None:
+    """`--beats` looks for a while and calls a worker silent whose beat did not move."""
+    worker(sync_redis, "w1")
+    assert [True] == [one["silent"] for one in pombo("status", "--beats", "0.2", "--json").json["workers"]]
+    assert "silent" in pombo("status", "--beats", "0.2").out
+
+
+def test_audit_of_a_balanced_installation(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """Every accepted event is accounted for: exit code 0, and the numbers."""
+    pombo("send", "--source", bot, stdin=events("m1", "m2"))
+    bury(sync_redis, bot, "m3")
+    answer = pombo("audit", "--json")
+    assert (0, True) == (answer.code, answer.json["balanced"])
+    counters = answer.json["sources"][bot]
+    assert (3, 2, 1, True, []) == (
+        counters["accepted"], counters["queued"], counters["dead"], counters["balanced"], counters["problems"],
+    )  # fmt: skip
+    assert "balanced" in pombo("audit").out
+
+
+def test_audit_finds_what_redis_lost(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """Data that is gone makes exit code 1 and a sentence with the numbers."""
+    pombo("send", "--source", bot, stdin=events("m1", "m2"))
+    sync_redis.delete(*sync_redis.keys("*:stream:*"))
+    answer = pombo("audit", "--json")
+    assert (1, False) == (answer.code, answer.json["balanced"])
+    assert "ledger says 2 queued, the streams hold 0" in answer.json["sources"][bot]["problems"]
+    text = pombo("audit").out
+    assert "NOT BALANCED" in text
+    assert "bot: ledger says 2 queued, the streams hold 0" in text
+
+
+def test_audit_without_sources(pombo: Cli) -> None:
+    """Nothing to audit is balanced."""
+    assert {"sources": {}, "balanced": True} == pombo("audit", "--json").json
+    assert pombo("audit").code == 0

@@ -1,0 +1,98 @@
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import orjson
+import pytest
+
+from ops.cli.commands import DEADLINE_S, WRITE_KEY, Cli, events, said
+from pombo.ops.cli.crew import crew
+from pombo.shared.errors import ConfigurationError
+from pombo.shared.settings import Settings
+
+
+@pytest.fixture
+def simulator(place: Path) -> Iterator[str]:
+    """The URL of a real `pombo simulator`."""
+    argv = [sys.executable, "-m", "pombo.ops.cli", "simulator", "--port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_drain_delivers_everything(program: Cli, pombo: Cli, place: Path, simulator: str, processes: int) -> None:
+    """`worker --drain`, alone or in company, ends with 0 when Segment has every event, and the audit agrees."""
+    pombo("sources", "add", "bot", "--write-key", WRITE_KEY, "--endpoint", simulator, "--rate", "0")
+    pombo("send", "--source", "bot", stdin=events(*(f"m{n}" for n in range(300))))
+    drained = program("worker", "--drain", "--no-jobs", "--processes", str(processes))
+    assert (0, "") == (drained.code, drained.out)
+    with urlopen(f"{simulator}/_sim/events?key={WRITE_KEY}") as answer:
+        arrived = orjson.loads(answer.read())
+    assert [f"m{n}" for n in range(300)] == [row["message_id"] for row in arrived]
+    audit = pombo("audit", "--json").json
+    assert (True, 300) == (audit["balanced"], audit["sources"]["bot"]["delivered"])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_drain_names_what_cannot_be_delivered(
+    program: Cli, pombo: Cli, bot: str, simulator: str, processes: int
+) -> None:
+    """With a source that is paused the others are delivered, its events are named, and the exit code is 1."""
+    pombo("sources", "add", "other", "--write-key", "o" * 32, "--endpoint", simulator, "--rate", "0")
+    pombo("sources", "pause", bot)
+    for source in (bot, "other"):
+        pombo("send", "--source", source, stdin=events("m1"))
+    drained = program("worker", "--drain", "--no-jobs", "--processes", str(processes))
+    assert drained.code == 1
+    assert "bot: 1 events, paused" in drained.err
+    assert pombo("audit", "--json").json["sources"]["other"]["delivered"] == 1
+
+
+def test_a_worker_needs_the_secret_key(pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a secret no worker starts, alone or in company."""
+    monkeypatch.delenv("POMBO_SECRET_KEY")
+    for words in ([], ["--processes", "2"]):
+        answer = pombo("worker", *words)
+        assert answer.code == 2
+        assert "POMBO_SECRET_KEY is not set" in said(answer)
+
+
+def test_a_crew_shares_the_machine() -> None:
+    """Each process has its metrics port, the first alone does jobs, and drains are not started again."""
+    specs = crew(Settings(metrics_port=9200), 3, drain=False, jobs=True)
+    assert ["worker 1", "worker 2", "worker 3"] == [spec.name for spec in specs]
+    assert ["9200", "9201", "9202"] == [spec.env["POMBO_METRICS_PORT"] for spec in specs]
+    assert [False, True, True] == ["--no-jobs" in spec.argv for spec in specs]
+    assert all(spec.restart for spec in specs)
+    quiet = crew(Settings(metrics_port=0), 2, drain=True, jobs=False)
+    assert ["0", "0"] == [spec.env["POMBO_METRICS_PORT"] for spec in quiet]
+    assert all("--no-jobs" in spec.argv and "--drain" in spec.argv and not spec.restart for spec in quiet)
+
+
+def test_a_crew_needs_ports() -> None:
+    """Ports beyond the last are refused before anything starts."""
+    with pytest.raises(ConfigurationError, match="leaves no ports for 3 processes"):
+        crew(Settings(metrics_port=65_534), 3, drain=False, jobs=True)
+
+
+def test_a_simulator_without_its_plan(pombo: Cli, place: Path) -> None:
+    """A plan that is none, or a port that is taken, is told in one line."""
+    (place / "plan.json").write_text('[{"x": 1}]')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answers = [
+            pombo("simulator", "--port", "0", "--plan", "absent.json"),
+            pombo("simulator", "--port", "0", "--plan", "plan.json"),
+            pombo("simulator", "--port", str(port)),
+        ]
+    assert [2, 2, 2] == [answer.code for answer in answers]
+    assert "absent.json cannot be read" in said(answers[0])
+    assert "plan rule 1" in said(answers[1])
+    assert f"port {port} on 127.0.0.1 is in use" in said(answers[2])

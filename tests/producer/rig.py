@@ -132,9 +132,7 @@ class Append:
 class Server:
     """What the append script does, in memory; `source` None is a registry without it."""
 
-    source: Source | None = field(
-        default_factory=lambda: Source(name="bot", incarnation="first", partitions=4)
-    )
+    source: Source | None = field(default_factory=lambda: Source(name="bot", incarnation="first", partitions=4))
     ledger: str | None = "first"
     loaded: bool = True
     queued: int = 0

@@ -84,9 +84,7 @@ async def test_cut_reply(redis: Redis, make: Make, proxy: Proxy) -> None:
     """A reply that is cut after the server did it makes no duplicate, and the events are accepted."""
     proxy.rule = first("cut", 3)
     producer = make(redis_url=proxy.url, budget_s=10.0)
-    receipts = await asyncio.gather(
-        *(producer.track("u1", "A", message_id=f"m{number}") for number in range(50))
-    )
+    receipts = await asyncio.gather(*(producer.track("u1", "A", message_id=f"m{number}") for number in range(50)))
     assert {"accepted"} == set(map(reason, receipts))
     assert [f"m{number}" for number in range(50)] == ids(stored(redis))
     assert b"50" == redis.hget(KEYS.of("bot").ledger, "accepted")

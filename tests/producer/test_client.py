@@ -163,9 +163,7 @@ class TestRejections:
                 again.extend(producer.track("u1", "B") for _ in range(2))
                 done.set()
 
-        producer = make(
-            source="nobody", on_rejected=retry, buffer_events=1, when_full="block", block_timeout_s=60.0
-        )
+        producer = make(source="nobody", on_rejected=retry, buffer_events=1, when_full="block", block_timeout_s=60.0)
         producer.track("u1", "A")
         assert done.wait(5)
         producer.close()
@@ -231,9 +229,7 @@ class TestGrouping:
 
         def work(thread: int) -> list[Receipt]:
             barrier.wait(10)
-            return [
-                producer.track(f"u{thread}", "A", message_id=f"{thread}-{number}") for number in range(500)
-            ]
+            return [producer.track(f"u{thread}", "A", message_id=f"{thread}-{number}") for number in range(500)]
 
         with ThreadPoolExecutor(8) as pool:
             receipts = [receipt for made in pool.map(work, range(8)) for receipt in made]
@@ -283,17 +279,13 @@ class TestBuffer:
 
     def test_blocking_ends(self, redis: Redis, make: Make) -> None:
         """Waiting for room ends with the patience."""
-        producer = make(
-            buffer_events=1, linger_s=60.0, budget_s=60.0, when_full="block", block_timeout_s=0.01
-        )
+        producer = make(buffer_events=1, linger_s=60.0, budget_s=60.0, when_full="block", block_timeout_s=0.01)
         producer.track("u1", "A")
         assert "backlog_full" == reason(producer.track("u1", "B"))
 
     def test_closing_ends_the_waiting(self, redis: Redis, make: Make) -> None:
         """A thread that waits for room in a producer that closes is refused as closed, or got its room."""
-        producer = make(
-            buffer_events=1, linger_s=60.0, budget_s=60.0, when_full="block", block_timeout_s=60.0
-        )
+        producer = make(buffer_events=1, linger_s=60.0, budget_s=60.0, when_full="block", block_timeout_s=60.0)
         producer.track("u1", "A")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(producer.track, "u1", "B")

@@ -43,9 +43,7 @@ async def store(redis: Redis, of: SourceKeys, partition: int, *events: int) -> l
     return ids
 
 
-async def claim(
-    redis: Redis, of: SourceKeys, partition: int, ids: list[bytes], done: str, **more: Any
-) -> None:
+async def claim(redis: Redis, of: SourceKeys, partition: int, ids: list[bytes], done: str, **more: Any) -> None:
     """Write the in-flight record that covers `ids`, and move its events to in flight."""
     record: dict[Any, Any] = {
         "v": "1",
@@ -178,9 +176,9 @@ async def test_missing_ledger_is_told(redis: Redis, keys: Keys) -> None:
     """A registered source without ledger is named as lost by Redis, also when it holds nothing."""
     report = await run(redis, keys)
 
-    assert [
-        "the ledger is gone, Redis lost it: producers are refused; remove the source and add it again"
-    ] == [*report.sources["bot"].problems]
+    assert ["the ledger is gone, Redis lost it: producers are refused; remove the source and add it again"] == [
+        *report.sources["bot"].problems
+    ]
     assert not report.balanced
 
 
@@ -233,9 +231,9 @@ async def test_foreign_entries_are_told(redis: Redis, keys: Keys, of: SourceKeys
     await redis.xadd(of.stream(0), {"hello": "world"})
     await redis.xadd(of.stream(0), {"n": "many", "b": ""})
 
-    assert [
-        "2 stream entries are no record batches: something else wrote into the streams"
-    ] == await problems(redis, keys)
+    assert ["2 stream entries are no record batches: something else wrote into the streams"] == await problems(
+        redis, keys
+    )
 
 
 async def test_record_without_its_first_entry_is_told(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -244,9 +242,7 @@ async def test_record_without_its_first_entry_is_told(redis: Redis, keys: Keys, 
     await claim(redis, of, 0, ids, "0000")
     await redis.xdel(of.stream(0), ids[0])
 
-    assert "partition 0 has an in-flight record whose first entry is gone: Redis lost it" in await problems(
-        redis, keys
-    )
+    assert "partition 0 has an in-flight record whose first entry is gone: Redis lost it" in await problems(redis, keys)
 
 
 async def test_record_that_lost_an_entry_inside_is_told(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -255,18 +251,16 @@ async def test_record_that_lost_an_entry_inside_is_told(redis: Redis, keys: Keys
     await claim(redis, of, 0, ids, "0" * 9)
     await redis.xdel(of.stream(0), ids[1])
 
-    assert "partition 0 has an in-flight record of 9 events, its entries hold 6" in await problems(
-        redis, keys
-    )
+    assert "partition 0 has an in-flight record of 9 events, its entries hold 6" in await problems(redis, keys)
 
 
 async def test_record_that_miscounts_is_told(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """A record's own count must be what its bitmap shows."""
     await claim(redis, of, 0, await store(redis, of, 0, 3), "011", left=3)
 
-    assert [
-        "partition 0 has an in-flight record that says 3 events left, its bitmap shows 1"
-    ] == await problems(redis, keys)
+    assert ["partition 0 has an in-flight record that says 3 events left, its bitmap shows 1"] == await problems(
+        redis, keys
+    )
 
 
 async def test_unreadable_source_is_not_balanced(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -275,9 +269,7 @@ async def test_unreadable_source_is_not_balanced(redis: Redis, keys: Keys, of: S
 
     assert ["bot", "future"] == list(report.sources)
     assert [True, False] == [source.balanced for source in report.sources.values()]
-    assert (
-        "the source is stored in a form that this pombo cannot read" in report.sources["future"].problems[0]
-    )
+    assert "the source is stored in a form that this pombo cannot read" in report.sources["future"].problems[0]
     assert not report.balanced
 
 
@@ -288,9 +280,7 @@ async def test_one_bad_source_spoils_the_report_alone(redis: Redis, keys: Keys, 
     assert {"bot": True, "lost": False} == {name: source.balanced for name, source in report.sources.items()}
 
 
-async def test_audit_writes_nothing_and_runs_when_redis_is_full(
-    redis: Redis, keys: Keys, of: SourceKeys
-) -> None:
+async def test_audit_writes_nothing_and_runs_when_redis_is_full(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """At maxmemory the audit answers as usual."""
     await store(redis, of, 0, 4)
     await redis.config_set("maxmemory", "1")
@@ -307,9 +297,7 @@ def test_judging_needs_no_redis() -> None:
     record = Record("1", True, unfinished=1, events=2, left=1, events_of_entries=2)
     ledger = Ledger("i", accepted=5, delivered=1, queued=2, in_flight=1, dead=1, queued_bytes=70)
 
-    good = judge(
-        SOURCE, Recount(ledger, 1, (Partition(0, 2, 50, 0, 0, record), Partition(1, 0, 20, 0, 0, None)))
-    )
+    good = judge(SOURCE, Recount(ledger, 1, (Partition(0, 2, 50, 0, 0, record), Partition(1, 0, 20, 0, 0, None))))
     bad = judge(SOURCE, Recount(ledger, 0, (Partition(0, 1, 70, 0, 0, record),)))
 
     assert () == good.problems

@@ -211,9 +211,7 @@ def test_filter_passes_over_what_is_no_event() -> None:
     """A filter by what is in an event matches no payload without one, and does not fail on it."""
     letter = DeadLetter("bot", "1500-0", header("invalid"), b'["x"]')
 
-    assert [False] * 3 == [
-        f.matches(letter) for f in (Filter(event="x"), Filter(user="x"), Filter(message_id="x"))
-    ]
+    assert [False] * 3 == [f.matches(letter) for f in (Filter(event="x"), Filter(user="x"), Filter(message_id="x"))]
     assert Filter(reason="invalid").matches(letter)
 
 
@@ -251,9 +249,7 @@ async def test_reading_starts_at_since(redis: Redis, keys: Keys, of: SourceKeys)
         await redis.xadd(of.dead, {"h": header().dump(), "b": body()}, id=f"{ms}-0")
     since = datetime.fromtimestamp(2, UTC)
 
-    assert ["2000-0", "3000-0"] == [
-        letter.stream_id for letter in await letters(redis, keys, Filter(since=since))
-    ]
+    assert ["2000-0", "3000-0"] == [letter.stream_id for letter in await letters(redis, keys, Filter(since=since))]
     assert [] == await letters(redis, keys, Filter(since=since + timedelta(days=1)))
 
 
@@ -389,9 +385,7 @@ async def test_redrive_repeated_moves_nothing(redis: Redis, keys: Keys, of: Sour
     assert await is_balanced(redis, keys)
 
 
-async def test_redrive_rebuilds_batches_without_what_is_gone(
-    redis: Redis, keys: Keys, of: SourceKeys
-) -> None:
+async def test_redrive_rebuilds_batches_without_what_is_gone(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """Letters that vanished since they were read are left out; the rest of their batch is moved."""
     for n in range(250):
         await bury(redis, of, body(f"m{n}"))

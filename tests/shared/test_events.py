@@ -1,7 +1,5 @@
 """The models: what they take, and what they refuse by field and code."""
 
-# ruff: noqa: SIM300 -- expected == actual, in this order
-
 import math
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -89,9 +87,7 @@ def test_snake_case_and_segment_names_are_one() -> None:
     expected = parse({"type": "group", "userId": "u", "groupId": "g", "messageId": "m", "timestamp": NOW})
 
     assert expected == Group(user_id="u", group_id="g", message_id="m", timestamp=NOW)
-    assert expected == parse(
-        {"type": "group", "user_id": "u", "group_id": "g", "message_id": "m", "timestamp": NOW}
-    )
+    assert expected == parse({"type": "group", "user_id": "u", "group_id": "g", "message_id": "m", "timestamp": NOW})
 
 
 def test_explicit_none_equals_absent() -> None:
@@ -185,9 +181,7 @@ def test_typo_is_answered_with_the_right_name() -> None:
     """An unknown field names its nearest neighbour, or else what the type takes."""
     with pytest.raises(InvalidEvent, match=r"unknown field 'propertes'; did you mean 'properties'\?"):
         parse({**VALID["track"], "propertes": {}})
-    with pytest.raises(
-        InvalidEvent, match="unknown field 'zzz'; identify takes userId, anonymousId, context"
-    ):
+    with pytest.raises(InvalidEvent, match="unknown field 'zzz'; identify takes userId, anonymousId, context"):
         parse({**VALID["identify"], "zzz": 1})
 
 

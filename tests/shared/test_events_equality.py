@@ -47,9 +47,7 @@ class Item:
 texts = st.text(st.characters(exclude_categories=()), max_size=12) | st.sampled_from(
     ["", "a", "null", "\ud83d\ude00", "\ude00\ud83d", "a\nb", Text("sub"), Text("\ud800"), Plan.GOLD, Odd.CUT]
 )
-offsets = st.none() | st.sampled_from(
-    [UTC, timezone(timedelta(hours=-3)), timezone(timedelta(seconds=-4321))]
-)
+offsets = st.none() | st.sampled_from([UTC, timezone(timedelta(hours=-3)), timezone(timedelta(seconds=-4321))])
 moments = st.datetimes(timezones=offsets) | st.sampled_from([datetime.min, datetime.max, NOW])
 numbers = (
     st.integers(-(2**65), 2**65)
@@ -91,8 +89,7 @@ sane = st.recursive(
 anything = st.recursive(scalars | odd, wrapped, max_leaves=10)
 by_kind = {
     str: st.text(min_size=1, max_size=9) | texts | st.sampled_from(["m" * n for n in (99, 100, 101)]),
-    dict: st.dictionaries(st.text(max_size=8), sane, max_size=5)
-    | st.dictionaries(keys, anything, max_size=3),
+    dict: st.dictionaries(st.text(max_size=8), sane, max_size=5) | st.dictionaries(keys, anything, max_size=3),
     datetime: moments | moments.map(datetime.isoformat) | st.just("2026-11-21T19:00:50.123456789Z"),
 }
 seldom = st.sampled_from([False] * 7 + [True])
@@ -103,9 +100,7 @@ foreign = [*sorted(DROPPED | PASSED), "propertes", "traits", "properties", "user
 def events(draw: st.DrawFn) -> dict[Any, Any]:
     """Events that are mostly right: now and then a field is missing, odd, misspelt or foreign."""
     shape = SHAPES[draw(st.sampled_from(sorted(SHAPES)))]
-    chosen = st.lists(
-        st.sampled_from(sorted(shape.names.items())), max_size=6, unique_by=lambda pair: pair[1]
-    )
+    chosen = st.lists(st.sampled_from(sorted(shape.names.items())), max_size=6, unique_by=lambda pair: pair[1])
     event: dict[Any, Any] = {"type": shape.type, "userId": "u1", **dict.fromkeys(shape.required, "x")}
     for spelling, name in draw(chosen):
         event.pop(name, None)
@@ -133,9 +128,7 @@ def outcome(way: Any, event: Any, **options: Any) -> tuple[Any, ...]:
 
 @given(events(), st.booleans(), st.none() | texts)
 @settings(deadline=None, max_examples=600)
-def test_prepare_agrees_with_the_models(
-    event: dict[Any, Any], strict: bool, ordering_key: str | None
-) -> None:
+def test_prepare_agrees_with_the_models(event: dict[Any, Any], strict: bool, ordering_key: str | None) -> None:
     """Any event is accepted by both with equal JSON, or refused by both for the same field and reason."""
     expected = outcome(prepare_by_model, event, strict=strict, ordering_key=ordering_key)
 

@@ -1,7 +1,5 @@
 """Prepared events: the bytes, the defaults and the limits."""
 
-# ruff: noqa: SIM300 -- expected == actual, in this order
-
 import copy
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -58,9 +56,7 @@ def test_a_given_message_id_comes_first_too() -> None:
 
     assert "mine" == prepared.message_id
     assert prepared.body.startswith(b'{"messageId":"mine","type":"track",')
-    assert prepare_by_model({**TRACK, "messageId": "mine"}, now=NOW).body.startswith(
-        b'{"messageId":"mine","type"'
-    )
+    assert prepare_by_model({**TRACK, "messageId": "mine"}, now=NOW).body.startswith(b'{"messageId":"mine","type"')
 
 
 @pytest.mark.parametrize(
@@ -155,9 +151,7 @@ def test_the_size_limit_is_inclusive() -> None:
     room = MAX_BYTES - len(ready({**TRACK, "properties": {"text": ""}}).body)
 
     assert len(ready({**TRACK, "properties": {"text": "x" * room}}).body) == MAX_BYTES
-    with pytest.raises(
-        InvalidEvent, match="has 32,001 bytes as JSON and Segment takes 32,000; shorten properties"
-    ):
+    with pytest.raises(InvalidEvent, match="has 32,001 bytes as JSON and Segment takes 32,000; shorten properties"):
         ready({**TRACK, "properties": {"text": "x" * (room + 1)}})
     assert ("properties", "too_large") == refusal({**TRACK, "properties": {"text": "é" * room}})
     assert ("properties", "too_large") == refusal({**TRACK, "properties": {"text": "\ud800" * room}})

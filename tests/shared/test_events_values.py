@@ -1,7 +1,5 @@
 """Values: what is written for what is given, and the path and code of what cannot be."""
 
-# ruff: noqa: SIM300 -- expected == actual, in this order
-
 import math
 import pickle
 from collections import OrderedDict, namedtuple

@@ -47,9 +47,7 @@ async def test_missing_ledger_is_empty(redis: Redis, keys: Keys) -> None:
 
 def test_balanced_ledger_has_no_problems() -> None:
     """The equation holds when the parts sum up to what was accepted."""
-    ledger = Ledger(
-        accepted=28, delivered=1, deduplicated=2, dead=3, discarded=4, erased=5, queued=6, in_flight=7
-    )
+    ledger = Ledger(accepted=28, delivered=1, deduplicated=2, dead=3, discarded=4, erased=5, queued=6, in_flight=7)
 
     assert (True, ()) == (ledger.balanced, ledger.problems)
 

@@ -72,9 +72,7 @@ async def supervisor() -> AsyncIterator[Supervisor]:
         yield supervisor
 
 
-def python(
-    name: str, program: str, *args: object, grace_s: float = DEADLINE_S, restart: bool = True
-) -> ChildSpec:
+def python(name: str, program: str, *args: object, grace_s: float = DEADLINE_S, restart: bool = True) -> ChildSpec:
     argv = [sys.executable, "-c", program, *map(str, args)]
     return ChildSpec(name=name, argv=argv, grace_s=grace_s, restart=restart)
 

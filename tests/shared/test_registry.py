@@ -53,9 +53,7 @@ async def dump(redis: Redis) -> dict[bytes, bytes]:
 
 async def test_added_source_is_read_back(registry: Registry) -> None:
     """What was given on adding is what `get`, `list` and `write_key` give."""
-    added = await registry.add(
-        "bot", KEY, partitions=3, rate=50, rate_group="acme", burst=9, backlog_bytes=1000
-    )
+    added = await registry.add("bot", KEY, partitions=3, rate=50, rate_group="acme", burst=9, backlog_bytes=1000)
 
     assert added.source == await registry.get("bot")
     assert [added.source] == await registry.list()
@@ -89,10 +87,7 @@ async def test_add_says_where_events_go(registry: Registry) -> None:
     own = await registry.add("own", "B" * 32, endpoint="http://localhost:9000/v1/")
 
     assert [(), (), ()] == [added.warnings for added in (us, eu, own)]
-    assert (
-        "events go to Segment's region us (https://api.segment.io), where the workspace must be"
-        == us.notices[0]
-    )
+    assert "events go to Segment's region us (https://api.segment.io), where the workspace must be" == us.notices[0]
     assert "https://events.eu1.segmentapis.com" in eu.notices[0]
     assert "events go to http://localhost:9000" == own.notices[0]
     assert "only the source's debugger in Segment proves that they arrive" in us.notices[1]
@@ -161,17 +156,13 @@ async def test_add_script_refuses_an_existing_name(registry: Registry, redis: Re
     before = await dump(redis)
 
     args = ["bot", "{}", '{"write_hash":"w","intake_hash":"i"}', keys.wake]
-    reply = await script("source_add").acall(
-        redis, [keys.sources, keys.secrets, keys.lookup, keys.version], args
-    )
+    reply = await script("source_add").acall(redis, [keys.sources, keys.secrets, keys.lookup, keys.version], args)
 
     assert [b"exists"] == reply
     assert before == await dump(redis)
 
 
-async def test_add_takes_over_the_ledger_of_an_unfinished_add(
-    registry: Registry, redis: Redis, keys: Keys
-) -> None:
+async def test_add_takes_over_the_ledger_of_an_unfinished_add(registry: Registry, redis: Redis, keys: Keys) -> None:
     """A crash between ledger and registration leaves a ledger that the next `add` makes its own."""
     await redis.hset(keys.of("bot").ledger, "incarnation", "left")
 
@@ -275,9 +266,7 @@ async def test_change_meets_another(registry: Registry, redis: Redis, keys: Keys
     before = await dump(redis)
 
     args: list[str] = ["bot", "{}", "", '{"new":1}', "", keys.wake]
-    reply = await script("source_change").acall(
-        redis, [keys.sources, keys.secrets, keys.lookup, keys.version], args
-    )
+    reply = await script("source_change").acall(redis, [keys.sources, keys.secrets, keys.lookup, keys.version], args)
 
     assert [b"changed"] == reply
     assert before == await dump(redis)
@@ -314,9 +303,7 @@ async def test_rotated_key_replaces_the_old(registry: Registry) -> None:
 
     assert () == warnings
     assert OTHER_KEY == await registry.write_key("bot")
-    assert [None, "bot", "bot"] == [
-        await registry.find_by_key(key) for key in (KEY, OTHER_KEY, added.intake_key)
-    ]
+    assert [None, "bot", "bot"] == [await registry.find_by_key(key) for key in (KEY, OTHER_KEY, added.intake_key)]
 
 
 async def test_rotated_key_is_checked(registry: Registry) -> None:
@@ -390,9 +377,7 @@ async def test_planted_lookup_entry_leads_nowhere(
 ) -> None:
     """A lookup entry is believed only if the source itself has that hash."""
     await registry.add("bot", KEY)
-    await redis.hset(
-        keys.lookup, mapping={secrets.lookup_hashes("evil")[0]: "bot", secrets.lookup_hashes("x")[0]: "y"}
-    )
+    await redis.hset(keys.lookup, mapping={secrets.lookup_hashes("evil")[0]: "bot", secrets.lookup_hashes("x")[0]: "y"})
 
     assert [None, None] == [await registry.find_by_key(key) for key in ("evil", "x")]
 
@@ -524,9 +509,7 @@ async def test_source_with_events_is_not_removed(registry: Registry, redis: Redi
     await append(redis, keys, added.source)
     before = await dump(redis)
 
-    with pytest.raises(
-        SourceNotEmptyError, match=r"3 queued, 0 in flight, 0 dead \(1 entries stored\).*--discard"
-    ):
+    with pytest.raises(SourceNotEmptyError, match=r"3 queued, 0 in flight, 0 dead \(1 entries stored\).*--discard"):
         await registry.remove("bot")
 
     assert before == await dump(redis)
@@ -535,9 +518,7 @@ async def test_source_with_events_is_not_removed(registry: Registry, redis: Redi
 
 
 @pytest.mark.parametrize("counter", ["queued", "in_flight", "dead"])
-async def test_ledger_alone_keeps_a_source(
-    registry: Registry, redis: Redis, keys: Keys, counter: str
-) -> None:
+async def test_ledger_alone_keeps_a_source(registry: Registry, redis: Redis, keys: Keys, counter: str) -> None:
     """Events that only the ledger knows of keep a source too."""
     await registry.add("bot", KEY)
     await redis.hset(keys.of("bot").ledger, counter, 1)

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import orjson
 from redis import Redis
+from redis.exceptions import RedisError
 
 from pombo.ops.embedded import EmbeddedServer
 from pombo.shared.connection import connect
@@ -315,4 +316,11 @@ class Installation:
     def restart_server(self) -> float:
         """Start the killed Redis again on the same folder; returns the wall clock (s) when it answers."""
         until(self.server.ensure_running, "restart of the server")
+        until(self._answers, "answer of the server")
         return time.time()
+
+    def _answers(self) -> bool:
+        """Whether Redis answers; it may still be loading its data."""
+        with suppress(RedisError):
+            return bool(self.redis.ping())
+        return False

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from pombo.shared import batches
 from pombo.shared.audit import audit_source
-from pombo.shared.clock import SystemClock
+from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.scripts import Argument, script
@@ -40,6 +40,16 @@ class RecordingLink(Link):
 
 
 @dataclass
+class ShiftedClock(SystemClock):
+    """The machine's clocks, with a monotonic one that can be put ahead."""
+
+    ahead_s: float = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+@dataclass
 class StoredSource:
     """A source without registry: its ledger is there, its partitions 0 and 1 are leased to `LEASE`."""
 
@@ -59,11 +69,11 @@ class StoredSource:
             await self.redis.set(self.of.lease(partition), LEASE)
         return self
 
-    def store(self, source: Source | None = None) -> SourceStore:
+    def store(self, source: Source | None = None, *, clock: Clock | None = None) -> SourceStore:
         """A worker's store, as a new process would make it."""
         link = RecordingLink(self.redis)
         link.calls = self.calls
-        return SourceStore(link, self.keys, source or self.source, SystemClock())
+        return SourceStore(link, self.keys, source or self.source, clock or SystemClock())
 
     async def append(self, partition: int, *entries: Sequence[str]) -> None:
         """Enqueue messageIds, a record batch for each sequence of them."""
@@ -91,9 +101,7 @@ class StoredSource:
         name, keys, args = call or self.calls[-1]
         return await script(name).acall(self.redis, keys, args)
 
-    async def part(
-        self, store: SourceStore, partition: int = 0, *, lease: str = LEASE, count: int = 1000
-    ) -> Part:
+    async def part(self, store: SourceStore, partition: int = 0, *, lease: str = LEASE, count: int = 1000) -> Part:
         """What a worker would claim next of a partition, with a record id of its own."""
         ((*raw,),) = await store.read([(partition, "", count)])
         self.sequence += 1

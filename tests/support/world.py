@@ -148,7 +148,7 @@ class World:
         await self.until(lambda: self.settled(name), f"{name} to drain")
 
     def kept(self, key: str = WRITE_KEY) -> list[str]:
-        """messageIds that Segment kept, in order of arrival."""
+        """MessageIds that Segment kept, in order of arrival."""
         return [row["message_id"] for row in self.sim.events(key=key) if row["fate"] == "kept"]
 
     async def letters(self, name: str = "bot") -> list[DeadLetter]:

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
-from support.world import World
 
 from pombo.ops.simulator import Simulator
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
+from support.world import World
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Which worker holds which partition."""
 
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -43,10 +44,12 @@ def test_assignment_is_total_and_level(wanted: list[str], names: list[str]) -> N
 
 
 @settings(deadline=None)
-@given(st.lists(_partitions, max_size=40), st.lists(_names, min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_order_and_repeats_of_the_input_do_not_matter(
-    wanted: list[str], names: list[str], rng: "st.RandomLike"
-) -> None:
+@given(
+    st.lists(_partitions, max_size=40),
+    st.lists(_names, min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_order_and_repeats_of_the_input_do_not_matter(wanted: list[str], names: list[str], rng: Random) -> None:
     """Two workers that list the same sets in other orders come to the same answer."""
     shuffled, others = wanted + wanted[:3], names + names[:2]
     rng.shuffle(shuffled)
@@ -55,13 +58,13 @@ def test_order_and_repeats_of_the_input_do_not_matter(
 
 
 def test_assignment_is_the_same_in_every_process() -> None:
-    """The hash does not depend on the process: pinned, so that old and new workers agree during an upgrade."""
+    """No hash depends on the process: pinned, so that old and new workers agree during an upgrade."""
     assert {"bot/0": "w3", "bot/1": "w2", "bot/2": "w3", "bot/3": "w1"} == assign(partitions(4), ["w1", "w2", "w3"])
 
 
 @pytest.mark.parametrize(("count", "fleet"), [(8, 2), (64, 5), (64, 7), (256, 10), (256, 40)])
 def test_few_move_when_a_worker_comes(count: int, fleet: int) -> None:
-    """A newcomer takes its share; level counts cost about as much again, and more only where a share is tiny."""
+    """A newcomer takes its share; level counts cost as much again, and more only where a share is tiny."""
     total = 0
     for trial in range(20):
         wanted, names = partitions(count, f"s{trial}"), [f"{name}-{trial}" for name in workers(fleet + 1)]

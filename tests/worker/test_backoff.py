@@ -24,7 +24,8 @@ class Lowest(random.Random):
 
 
 @pytest.mark.parametrize(
-    ("attempt", "ceiling"), [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (7, 32.0), (8, 60.0), (9, 60.0), (50, 60.0)]
+    ("attempt", "ceiling"),
+    [(1, 0.5), (2, 1.0), (3, 2.0), (4, 4.0), (7, 32.0), (8, 60.0), (9, 60.0), (50, 60.0)],
 )
 def test_ceilings_double_up_to_the_cap(attempt: int, ceiling: float) -> None:
     """The first wait is below half a second; each ceiling is twice the last, up to a minute."""

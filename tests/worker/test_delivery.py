@@ -4,9 +4,9 @@ from functools import partial
 from math import ceil, log2
 
 import pytest
-from support.world import WRITE_KEY, World, body
 
 from pombo.shared.flow import read_flow
+from support.world import WRITE_KEY, World, body
 
 
 def refuse(*ids: str, status: int = 400, answer: str = '{"success": false, "message": "nope"}') -> dict[str, object]:

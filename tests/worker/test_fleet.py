@@ -4,11 +4,11 @@ import asyncio
 from typing import cast
 
 import orjson
-from support.world import WRITE_KEY, World, body
 
 from pombo.shared import batches
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
+from support.world import WRITE_KEY, World, body
 
 
 async def append_raw(world: World, source: Source, events: int, raw: int, payload: bytes) -> None:

@@ -22,7 +22,10 @@ def test_silence_counts_from_the_last_move() -> None:
     members = Membership()
     members.observe({"a": 1}, 100)
     members.observe({"a": 1}, 100 + TAKEOVER_S - 0.001)
-    assert ({"a"}, False) == (members.live(100 + TAKEOVER_S - 0.001), members.dead("a", 100 + TAKEOVER_S - 0.001))
+    assert ({"a"}, False) == (
+        members.live(100 + TAKEOVER_S - 0.001),
+        members.dead("a", 100 + TAKEOVER_S - 0.001),
+    )
     assert (set(), True) == (members.live(100 + TAKEOVER_S), members.dead("a", 100 + TAKEOVER_S))
 
 
@@ -51,7 +54,7 @@ def test_who_left_the_fleet_is_not_alive() -> None:
 
 
 def test_leases_of_strangers_wait_the_takeover_time() -> None:
-    """A lease of a worker that is in nobody's fleet is taken over only after the takeover time of watching it."""
+    """A lease of a worker that is not in the fleet is taken over after watching it for the takeover time."""
     members = Membership()
     assert [False, False, True] == [members.dead("ghost", t) for t in (50, 50 + TAKEOVER_S - 0.001, 50 + TAKEOVER_S)]
 
@@ -122,7 +125,7 @@ def test_pace_comes_from_outside() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 3), st.dictionaries(st.sampled_from("abc"), st.integers(0, 3))), max_size=30))
 def test_nobody_is_alive_and_dead_at_once(steps: list[tuple[float, dict[str, int]]]) -> None:
-    """Whatever is observed: the living are in the fleet, are not dead, and beat less than the takeover time ago."""
+    """The living are in the fleet, not dead, and beat less than the takeover time ago, whatever is seen."""
     members, now = Membership(), 0.0
     moved: dict[str, tuple[int, float]] = {}
     for pause, beats in steps:

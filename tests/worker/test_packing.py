@@ -1,11 +1,13 @@
 """Which record batches share a request."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pombo.shared.batches import SEPARATOR
 from pombo.worker.packing import (
     MAX_CLAIM_EVENTS,
     MAX_REQUEST_BYTES,
@@ -15,6 +17,7 @@ from pombo.worker.packing import (
     pack,
     take,
 )
+from pombo.worker.parts import Entry, Part, chunks
 
 _entries = st.lists(
     st.tuples(st.integers(1, 100), st.integers(30, 40_000)) | st.tuples(st.integers(1, 3000), st.integers(30, 900_000)),
@@ -106,6 +109,60 @@ def test_packing_keeps_its_promises(sizes: list[list[tuple[int, int]]], max_even
             assert share.bytes == sum(raw + 1 for _, raw in prefix)
 
 
+def parts_of(requests: Sequence[Sequence[Share]], lengths: Sequence[Sequence[Sequence[int]]]) -> list[list[Part]]:
+    """Claimed parts of planned requests: events of these lengths, by partition and entry."""
+    made = []
+    for request in requests:
+        parts = []
+        for share in request:
+            taken = lengths[share.partition][: share.entries]
+            entries = [Entry(f"{n}-0", 1, 1, [b"x" * length for length in entry]) for n, entry in enumerate(taken)]
+            part = Part(share.partition, "l", "r", entries)
+            part.mark("0" * len(part.bodies))
+            parts.append(part)
+        made.append(parts)
+    return made
+
+
+def raw(entry: Sequence[int]) -> tuple[int, int]:
+    """Events and bytes of an entry, as its record batch counts them."""
+    return len(entry), sum(entry) + len(SEPARATOR) * (len(entry) - 1)
+
+
+def test_small_events_fill_one_request() -> None:
+    """Twelve hundred entries of one event of 498 bytes: what is taken of them is one request, not one and a rest."""
+    lengths = [[[498]] * 1200]
+    requests = pack([Waiting(0, [raw(entry) for entry in lengths[0]])])
+    ((part,),) = parts_of(requests, lengths)
+    (chunk,) = chunks([part], 0)
+    assert 951 == chunk.events
+
+
+def test_request_that_is_full_to_the_byte_is_one() -> None:
+    """What is taken at the very limit is still sent at once."""
+    lengths = [[[237_499], [237_500]]]
+    ((part,),) = parts_of(pack([Waiting(0, [raw(entry) for entry in lengths[0]])]), lengths)
+    (chunk,) = chunks([part], 0)
+    assert MAX_REQUEST_BYTES == len(b",".join(chunk.bodies()))
+
+
+_lengths = st.lists(
+    st.one_of(
+        st.lists(st.lists(st.integers(30, 32_000), min_size=1, max_size=8), max_size=30),
+        st.builds(lambda length, count: [[length]] * count, st.integers(400, 9000), st.integers(1, 1200)),
+    ),
+    max_size=5,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(_lengths)
+def test_every_request_is_one_chunk(lengths: list[list[list[int]]]) -> None:
+    """What was packed for a request is sent as one, so that no partition waits for the rest of its own claim."""
+    requests = pack(waiting([[raw(entry) for entry in entries] for entries in lengths]))
+    assert [1] * len(requests) == [len(chunks(parts, 0)) for parts in parts_of(requests, lengths)]
+
+
 @settings(deadline=None)
 @given(_many, _limits)
 def test_packing_draws_level_results_for_the_same_partitions(
@@ -131,7 +188,7 @@ def test_take_is_as_long_as_the_limits_allow(entries: list[tuple[int, int]]) -> 
 def test_requests_are_well_filled(sizes: list[list[tuple[int, int]]]) -> None:
     """First fit: no two requests are so empty that one could take the other's smallest share."""
     requests = pack(waiting(sizes))
-    for earlier, later in zip(requests, requests[1:], strict=False):
+    for earlier, later in pairwise(requests):
         smallest = min(later, key=lambda share: (share.bytes, share.events))
         room = events(earlier) + smallest.events > MAX_REQUEST_EVENTS
         assert room or size(earlier) + 1 + smallest.bytes > MAX_REQUEST_BYTES

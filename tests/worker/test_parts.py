@@ -1,6 +1,7 @@
 """Entries, parts, and the chunks that make requests."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import ceil, log2
 
 import pytest
@@ -33,7 +34,7 @@ def whole(*sizes: int) -> Chunk:
 
 
 def bisect(chunk: Chunk, refuses: Callable[[bytes], bool]) -> tuple[list[bytes], list[bytes], int]:
-    """Send, bisect what is refused, second half after the first: accepted and dead bodies, further requests."""
+    """Send, bisect what is refused, first half first: accepted and dead bodies, further requests."""
     accepted: list[bytes] = []
     dead: list[bytes] = []
     pending, requests = [chunk], -1
@@ -49,12 +50,16 @@ def bisect(chunk: Chunk, refuses: Callable[[bytes], bool]) -> tuple[list[bytes],
     return accepted, dead, requests
 
 
-# -- entries and parts --------------------------------------------------------------------------------------------
+# -- entries and parts ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("entry_id", "next_id"),
-    [("5-0", "5-1"), ("1700000000000-9", "1700000000000-10"), ("0-18446744073709551614", "0-18446744073709551615")],
+    [
+        ("5-0", "5-1"),
+        ("1700000000000-9", "1700000000000-10"),
+        ("0-18446744073709551614", "0-18446744073709551615"),
+    ],
 )
 def test_after_is_the_very_next_id(entry_id: str, next_id: str) -> None:
     """Nothing fits between an id and the one right behind it."""
@@ -85,10 +90,10 @@ def test_ranges_cover_exactly_the_indices(indices: set[int]) -> None:
     """Ranges are inclusive, ascending, apart from each other, and hold the indices and nothing else."""
     found = ranges(sorted(indices))
     assert sorted(indices) == [index for start, stop in found for index in range(start, stop + 1)]
-    assert all(earlier[1] + 1 < later[0] for earlier, later in zip(found, found[1:], strict=False))
+    assert all(earlier[1] + 1 < later[0] for earlier, later in pairwise(found))
 
 
-# -- chunks -------------------------------------------------------------------------------------------------------
+# -- chunks --------------------------------------------------------------------------------------------------
 
 
 def test_no_events_make_no_chunk() -> None:
@@ -110,7 +115,8 @@ def test_chunk_leaves_out_what_is_done() -> None:
 
 
 _parts = st.lists(
-    st.tuples(st.lists(st.integers(1, 100), min_size=1, max_size=5), st.sampled_from([10, 900, 30_000])), max_size=9
+    st.tuples(st.lists(st.integers(1, 100), min_size=1, max_size=5), st.sampled_from([10, 900, 30_000])),
+    max_size=9,
 )
 
 
@@ -147,13 +153,13 @@ def test_event_over_the_byte_limit_travels_alone(position: int) -> None:
     assert [bodies[position]] in found
 
 
-# -- bisecting ----------------------------------------------------------------------------------------------------
+# -- bisecting -----------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.data())
 def test_one_bad_event_is_isolated(sizes: list[int], data: st.DataObject) -> None:
-    """Bisecting finds one culprit in 2·⌈log₂ n⌉ further requests at most; all others arrive once, in order."""
+    """Bisecting finds one culprit in 2·⌈log₂ n⌉ further requests at most; all others arrive in order."""
     chunk = whole(*sizes)
     bodies = chunk.bodies()
     bad = data.draw(st.sampled_from(bodies))
@@ -190,7 +196,7 @@ def test_any_set_of_bad_events_is_isolated(sizes: list[int], data: st.DataObject
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6))
 def test_halves_share_out_the_events(sizes: list[int]) -> None:
-    """The first half is as large as the second or one larger; together they are the chunk, without empty slices."""
+    """The first half is as large as the second or one larger; together they are the chunk."""
     chunk = whole(*sizes)
     first, second = chunk.halves()
     assert first.events - second.events in {0, 1}
@@ -217,7 +223,7 @@ def test_singles_are_the_events_one_by_one() -> None:
 
 
 def test_without_leaves_out_lost_parts() -> None:
-    """Events of a part that is no longer ours are left out, found by identity, and the chunk itself is kept."""
+    """Events of a part that is no longer ours are left out, found by identity; the chunk itself is kept."""
     chunk = whole(2, 3, 1)
     twin = part(1, 3)
     rest = chunk.without([chunk.parts[1], twin])

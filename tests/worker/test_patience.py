@@ -20,7 +20,13 @@ NOW = 1_800_000_000_000
 DAY_S = 86_400.0
 
 FRESH = Trouble(
-    events=10, failures=1, poison=False, failing_since=NOW - 1000, unknown_since=0, last_success=NOW - 500, now=NOW
+    events=10,
+    failures=1,
+    poison=False,
+    failing_since=NOW - 1000,
+    unknown_since=0,
+    last_success=NOW - 500,
+    now=NOW,
 )
 """Ten events that failed once, a second ago, while another request of their source was accepted since."""
 

@@ -170,9 +170,7 @@ class EmbeddedServer:
                 continue
             if answer.version == self.program.version:
                 return answer
-            log.info(
-                "embedded_server.replaced", pid=answer.pid, old=str(answer.version), new=str(self.program)
-            )
+            log.info("embedded_server.replaced", pid=answer.pid, old=str(answer.version), new=str(self.program))
             self._end(ServerProcess(self._home, answer.pid))
         pid = self._home.server_pid()
         raise EmbeddedServerError(
@@ -181,9 +179,7 @@ class EmbeddedServer:
         )
 
     def _adopt(self, answer: Answer) -> ServerProcess:
-        log.info(
-            "embedded_server.adopted", pid=answer.pid, server=str(answer.version), socket=str(self.socket)
-        )
+        log.info("embedded_server.adopted", pid=answer.pid, server=str(answer.version), socket=str(self.socket))
         return ServerProcess(self._home, answer.pid)
 
     def _launch(self, lock: int) -> ServerProcess:
@@ -199,9 +195,7 @@ class EmbeddedServer:
         except BaseException:
             self._end(process)
             raise
-        log.info(
-            "embedded_server.started", pid=process.pid, server=str(self.program), socket=str(self.socket)
-        )
+        log.info("embedded_server.started", pid=process.pid, server=str(self.program), socket=str(self.socket))
         return process
 
     def _await_answer(self, process: ServerProcess) -> None:

@@ -1,7 +1,8 @@
 """Metrics of the whole installation, read from the ledger and the streams, so that no scrape counts twice."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -10,32 +11,46 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from pombo.ops.overview import Overview, SourceView, read_overview
+from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import aconnect, redis_url
 from pombo.shared.flow import State
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
 from pombo.shared.settings import Settings
+from pombo.worker.membership import PACE, Membership, Pace
 
 STATES: Final[Sequence[str]] = get_args(State)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a scrape shows: the overview, and by source the partitions with events that no worker holds."""
+    """What a scrape shows."""
 
     overview: Overview
+    live: Set[str]
+    """Ids of the workers that beat."""
     unowned: Mapping[str, int]
+    """By source, the partitions with events that no living worker holds."""
 
 
 class FleetCollector(Collector):
-    """Read the installation anew at each scrape; raises what the client raises when Redis is away."""
+    """Read the installation anew at each scrape; raises what the client raises when Redis is away.
 
-    def __init__(self, settings: Settings, secrets: Secrets) -> None:
+    Whether a worker lives takes two looks, and scrapes are these: as workers do of each other, it believes
+    that one lives until its beat has not moved for 8 s. The first scrape believes it of all, and so does the
+    first after Redis was away.
+    """
+
+    def __init__(self, settings: Settings, secrets: Secrets, *, clock: Clock | None = None, pace: Pace = PACE) -> None:
         self._settings = settings
         self._secrets = secrets
+        self._clock = clock or SystemClock()
+        self._membership = Membership(pace)
+        self._guard = threading.Lock()
 
     def describe(self) -> Iterable[Metric]:
         """The families without values, so that registering reads nothing."""
@@ -43,7 +58,12 @@ class FleetCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The families with the values of this moment."""
-        return families(asyncio.run(self._read()))
+        try:
+            return families(asyncio.run(self._read()))
+        except RedisError:
+            with self._guard:
+                self._membership.excuse(self._clock.monotonic())
+            raise
 
     async def _read(self) -> Reading:
         redis = aconnect(redis_url(self._settings))
@@ -51,9 +71,17 @@ class FleetCollector(Collector):
             keys = self._settings.keys
             snapshot = await Registry(redis, keys, self._secrets).snapshot()
             overview = await read_overview(redis, keys, snapshot)
-            return Reading(overview, await _unowned(redis, keys, overview))
+            live = self._live(overview)
+            return Reading(overview, live, await _unowned(redis, keys, overview, live))
         finally:
             await redis.aclose()
+
+    def _live(self, overview: Overview) -> set[str]:
+        # Scrapes may overlap, each in a thread of its own.
+        with self._guard:
+            now = self._clock.monotonic()
+            self._membership.observe({worker.id: worker.beat for worker in overview.workers}, now)
+            return self._membership.live(now)
 
 
 def fleet_registry(settings: Settings, secrets: Secrets) -> CollectorRegistry:
@@ -63,9 +91,8 @@ def fleet_registry(settings: Settings, secrets: Secrets) -> CollectorRegistry:
     return registry
 
 
-async def _unowned(redis: Redis, keys: Keys, overview: Overview) -> dict[str, int]:
-    """Partitions that hold entries and whose lease is nobody's, or a worker's that left the fleet."""
-    workers = {worker.id for worker in overview.workers}
+async def _unowned(redis: Redis, keys: Keys, overview: Overview, live: Set[str]) -> dict[str, int]:
+    """Partitions that hold entries and whose lease is nobody's, or a worker's that does not live."""
     found = {}
     for name, view in overview.sources.items():
         of, numbers = keys.of(name), range(view.source.partitions)
@@ -75,62 +102,52 @@ async def _unowned(redis: Redis, keys: Keys, overview: Overview) -> dict[str, in
                 pipe.get(of.lease(number))
             replies = await pipe.execute()
         owners = [(lease or b"").partition(b":")[0].decode() for lease in replies[1::2]]
-        found[name] = sum(
-            bool(n) and owner not in workers for n, owner in zip(replies[::2], owners, strict=True)
-        )
+        found[name] = sum(bool(n) and owner not in live for n, owner in zip(replies[::2], owners, strict=True))
     return found
 
 
 def families(reading: Reading | None) -> list[Metric]:
     """Every family of the fleet; without values when there is no reading."""
     views = list(reading.overview.sources.values()) if reading else []
-    made: list[Metric] = [*_counters(views), *_gauges(views)]
-    made.append(_gauge("pombo_partitions_unowned", "Partitions that hold events and that no worker holds.", (
-        ((name,), count) for name, count in (reading.unowned if reading else {}).items()
-    )))  # fmt: skip
-    workers = GaugeMetricFamily("pombo_workers", "Workers in the fleet.")
+    unowned = _gauge(
+        "pombo_partitions_unowned",
+        "Partitions that hold events and that no living worker holds.",
+        (((name,), count) for name, count in (reading.unowned if reading else {}).items()),
+    )
+    workers = GaugeMetricFamily("pombo_workers", "Workers whose beat moved lately.")
     if reading:
-        workers.add_metric([], len(reading.overview.workers))
-    return [*made, workers]
+        workers.add_metric([], len(reading.live))
+    return [*_counters(views), *_gauges(views), unowned, workers]
 
 
 def _counters(views: Sequence[SourceView]) -> Iterator[Metric]:
-    yield _counter("pombo_accepted_events", "Events accepted into the queue.", (
-        ((v.name, kind), count) for v in views for kind, count in v.ledger.accepted_by_type.items()
-    ), ["type"])  # fmt: skip
-    yield _counter("pombo_delivered_events", "Events that Segment accepted.", (
-        ((v.name,), v.ledger.delivered) for v in views
-    ))  # fmt: skip
-    yield _counter("pombo_deduplicated_events", "Events whose messageId was remembered, and that were not sent.", (
-        ((v.name,), v.ledger.deduplicated) for v in views
-    ))  # fmt: skip
-    yield _counter("pombo_dead_events", "Events that became dead letters, ever.", (
-        ((v.name, reason), count) for v in views for reason, count in v.ledger.died_by_reason.items()
-    ), ["reason"])  # fmt: skip
-    yield _counter("pombo_discarded_events", "Dead letters that an operator discarded.", (
-        ((v.name,), v.ledger.discarded) for v in views
-    ))  # fmt: skip
-
-
-def _gauges(views: Sequence[SourceView]) -> Iterator[Metric]:
-    simple = (
-        ("pombo_queue_events", "Events that wait to be claimed.", lambda v: v.ledger.queued),
-        ("pombo_queue_bytes", "Compressed bytes of record batches in Redis.", lambda v: v.ledger.queued_bytes),
-        ("pombo_in_flight_events", "Events that a worker claimed and has not settled.", lambda v: v.ledger.in_flight),
-        ("pombo_oldest_event_age_seconds", "Age of the oldest record batch; 0 when there is none.",
-         lambda v: v.oldest_age_s or 0),
-        ("pombo_hold_seconds", "Seconds until the hold ends; 0 without one.", _hold),
-        ("pombo_send_rate_limit", "Events per second that may be sent; 0 is no limit.", lambda v: v.rate_limit or 0),
-        ("pombo_ledger_imbalance", "Accepted events less all that they became; not 0 is a defect.", _imbalance),
-    )  # fmt: skip
-    for name, text, value in simple:
-        yield _gauge(name, text, (((view.name,), value(view)) for view in views))
-    yield _gauge("pombo_dead_letters", "Events held as dead letters now.", (
-        ((v.name, reason), count) for v in views for reason, count in v.ledger.dead_by_reason.items()
-    ), ["reason"])  # fmt: skip
-    yield _gauge("pombo_source_state", "1 for the state that the source is in.", (
-        ((v.name, state), int(v.state == state)) for v in views for state in STATES
-    ), ["state"])  # fmt: skip
+    yield _counter(
+        "pombo_accepted_events",
+        "Events accepted into the queue.",
+        (((v.name, kind), count) for v in views for kind, count in v.ledger.accepted_by_type.items()),
+        ["type"],
+    )
+    yield _counter(
+        "pombo_delivered_events",
+        "Events that Segment accepted.",
+        (((v.name,), v.ledger.delivered) for v in views),
+    )
+    yield _counter(
+        "pombo_deduplicated_events",
+        "Events whose messageId was remembered, and that were not sent.",
+        (((v.name,), v.ledger.deduplicated) for v in views),
+    )
+    yield _counter(
+        "pombo_dead_events",
+        "Events that became dead letters, ever.",
+        (((v.name, reason), count) for v in views for reason, count in v.ledger.died_by_reason.items()),
+        ["reason"],
+    )
+    yield _counter(
+        "pombo_discarded_events",
+        "Dead letters that an operator discarded.",
+        (((v.name,), v.ledger.discarded) for v in views),
+    )
 
 
 def _hold(view: SourceView) -> float:
@@ -141,6 +158,54 @@ def _imbalance(view: SourceView) -> int:
     ledger = view.ledger
     became = (ledger.delivered, ledger.deduplicated, ledger.dead, ledger.discarded, ledger.erased)
     return ledger.accepted - sum(became) - ledger.queued - ledger.in_flight
+
+
+_SIMPLE: Final[Sequence[tuple[str, str, Callable[[SourceView], float]]]] = (
+    ("pombo_queue_events", "Events that wait to be claimed.", lambda v: v.ledger.queued),
+    (
+        "pombo_queue_bytes",
+        "Compressed bytes of record batches in Redis.",
+        lambda v: v.ledger.queued_bytes,
+    ),
+    (
+        "pombo_in_flight_events",
+        "Events that a worker claimed and has not settled.",
+        lambda v: v.ledger.in_flight,
+    ),
+    (
+        "pombo_oldest_event_age_seconds",
+        "Age of the oldest record batch; 0 when there is none.",
+        lambda v: v.oldest_age_s or 0,
+    ),
+    ("pombo_hold_seconds", "Seconds until the hold ends; 0 without one.", _hold),
+    (
+        "pombo_send_rate_limit",
+        "Events per second that may be sent; 0 is no limit.",
+        lambda v: v.rate_limit or 0,
+    ),
+    (
+        "pombo_ledger_imbalance",
+        "Accepted events less all that they became; not 0 is a defect.",
+        _imbalance,
+    ),
+)
+
+
+def _gauges(views: Sequence[SourceView]) -> Iterator[Metric]:
+    for name, text, value in _SIMPLE:
+        yield _gauge(name, text, (((view.name,), value(view)) for view in views))
+    yield _gauge(
+        "pombo_dead_letters",
+        "Events held as dead letters now.",
+        (((v.name, reason), count) for v in views for reason, count in v.ledger.dead_by_reason.items()),
+        ["reason"],
+    )
+    yield _gauge(
+        "pombo_source_state",
+        "1 for the state that the source is in.",
+        (((v.name, state), int(v.state == state)) for v in views for state in STATES),
+        ["state"],
+    )
 
 
 _Rows = Iterable[tuple[tuple[str, ...], float]]

@@ -70,9 +70,7 @@ def parse_version(product: str, number: str) -> ServerVersion:
     name = product.lower()
     if name not in ("redis", "valkey"):
         raise ValueError(f"{product!r} is neither Redis nor Valkey")
-    return ServerVersion(
-        "redis" if name == "redis" else "valkey", tuple(int(part) for part in number.split("."))
-    )
+    return ServerVersion("redis" if name == "redis" else "valkey", tuple(int(part) for part in number.split(".")))
 
 
 def bundled_program() -> Path | None:
@@ -104,9 +102,7 @@ def find_program(
 
 def not_runnable(path: Path, error: OSError) -> ConfigurationError:
     """The error that says why the operating system does not run a program."""
-    return ConfigurationError(
-        f"the server program {path} cannot be run: {error.strerror}; see POMBO_SERVER_BIN"
-    )
+    return ConfigurationError(f"the server program {path} cannot be run: {error.strerror}; see POMBO_SERVER_BIN")
 
 
 def _on_path() -> Path | None:
@@ -128,9 +124,7 @@ def _ask_version(path: Path) -> ServerVersion:
     except OSError as error:
         raise not_runnable(path, error) from None
     except subprocess.TimeoutExpired:
-        raise ConfigurationError(
-            f"the server program {path} does not say its version; see POMBO_SERVER_BIN"
-        ) from None
+        raise ConfigurationError(f"the server program {path} does not say its version; see POMBO_SERVER_BIN") from None
     match = _VERSION_LINE.search(answer.stdout)
     if match is None:
         raise ConfigurationError(f"{path} is neither a Redis nor a Valkey server; see POMBO_SERVER_BIN")

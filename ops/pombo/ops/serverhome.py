@@ -131,9 +131,7 @@ class ServerHome:
         version = program.version
         if version != last:
             with self.explained():
-                _replace(
-                    self._record, json.dumps({"product": version.product, "version": version.text}) + "\n"
-                )
+                _replace(self._record, json.dumps({"product": version.product, "version": version.text}) + "\n")
 
     def open_log(self) -> int:
         """The log's descriptor, for appending; a large log is set aside first."""
@@ -160,9 +158,7 @@ class ServerHome:
         candidates = [Path(folder) / name / SOCKET_NAME for folder in folders]
         # TMPDIR may have changed since, while whoever uses the server knows the path that was written down.
         known = self._written_socket()
-        return (
-            known if known and known.parent.name == name else next(filter(_fits, candidates), candidates[-1])
-        )
+        return known if known and known.parent.name == name else next(filter(_fits, candidates), candidates[-1])
 
     def _written_socket(self) -> Path | None:
         try:
@@ -226,9 +222,7 @@ def _make_private(folder: Path) -> None:
     folder.mkdir(mode=_PRIVATE, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise ConfigurationError(
-            f"{folder} is not a private folder of this user; remove it, or shorten POMBO_HOME"
-        )
+        raise ConfigurationError(f"{folder} is not a private folder of this user; remove it, or shorten POMBO_HOME")
 
 
 def _replace(path: Path, text: str) -> None:

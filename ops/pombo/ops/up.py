@@ -1,14 +1,14 @@
 """`pombo up`: everything on this machine, until it is told to stop."""
 
 import asyncio
-import os
-import signal
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from pombo.ops.embedded import EmbeddedServer
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.shared.connection import aconnect, redact, redis_url
+from pombo.shared.errors import PomboError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import ChildSpec, Supervisor
@@ -16,6 +16,7 @@ from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, ensure_secret_file, load_secrets
 from pombo.shared.settings import Settings
 from pombo.worker.exposition import exposed
+from pombo.worker.process import check_secrets, on_stop_signals
 
 FLEET_PORT = 8081
 """Metrics of the whole installation."""
@@ -30,6 +31,8 @@ def up(settings: Settings) -> int:
 
     Raises:
         ConfigurationError: the home, the server or the secret key cannot be used.
+        EmbeddedServerError: the server does not start.
+        RedisError: the Redis that was given is away.
     """
     configure_logs(settings.log_level, settings.log_format)
     return asyncio.run(_up(settings))
@@ -37,19 +40,22 @@ def up(settings: Settings) -> int:
 
 async def _up(settings: Settings) -> int:
     stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    on_stop_signals(stop.set)
     die_with_parent()
     async with AsyncExitStack() as stack:
         server = await _start_server(settings, stack)
         secrets = load_secrets(settings)
         sources = await _prepare_sources(settings, secrets)
-        stack.enter_context(exposed(fleet_registry(settings, secrets), FLEET_PORT, "127.0.0.1"))
+        if stop.is_set():
+            return 0
+        fleet = exposed(
+            fleet_registry(settings, secrets), FLEET_PORT, "127.0.0.1",
+            remedy="stop what uses the port, to have the fleet's metrics; all else works without",
+        )  # fmt: skip
+        served = stack.enter_context(fleet)
         supervisor = await stack.enter_async_context(Supervisor())
-        await supervisor.start(
-            ChildSpec(name="worker", argv=[sys.executable, "-m", "pombo.ops.cli", "worker"])
-        )
-        _greet(settings, sources)
+        await supervisor.start(ChildSpec(name="worker", argv=[sys.executable, "-m", "pombo.ops.cli", "worker"]))
+        sys.stderr.write("".join(f"{line}\n" for line in greeting(settings, sources, fleet_served=served)))
         await _watch(server, stop)
         sys.stderr.write("stopping: idle partitions are handed back, requests under way may finish\n")
     return 0
@@ -71,37 +77,67 @@ async def _prepare_sources(settings: Settings, secrets: Secrets) -> list[str]:
     redis = aconnect(redis_url(settings))
     try:
         registry = Registry(redis, settings.keys, secrets)
-        names = [source.name for source in await registry.list()]
-        if settings.segment_write_key is not None and DEFAULT_SOURCE not in names:
-            added = await registry.add(DEFAULT_SOURCE, settings.segment_write_key.get_secret_value())
-            names.append(DEFAULT_SOURCE)
-            for line in (*added.warnings, *added.notices):
-                log.warning("source.added", source=DEFAULT_SOURCE, note=line)
-        return names
+        await check_secrets(registry)
+        snapshot = await registry.snapshot()
+        names = {*snapshot.sources, *snapshot.unreadable}
+        if settings.segment_write_key is not None:
+            await _prepare_default(registry, names, settings.segment_write_key.get_secret_value())
+            names.add(DEFAULT_SOURCE)
+        return sorted(names)
     finally:
         await redis.aclose()
 
 
-def _greet(settings: Settings, sources: list[str]) -> None:
-    where = redact(redis_url(settings))
+async def _prepare_default(registry: Registry, names: set[str], write_key: str) -> None:
+    if DEFAULT_SOURCE not in names:
+        added = await registry.add(DEFAULT_SOURCE, write_key)
+        for line in added.warnings:
+            log.warning("source.added", source=DEFAULT_SOURCE, note=line)
+        for line in added.notices:
+            log.info("source.added", source=DEFAULT_SOURCE, note=line)
+        return
+    try:
+        known = await registry.write_key(DEFAULT_SOURCE)
+    except PomboError as error:
+        log.warning("source.unusable", source=DEFAULT_SOURCE, error=str(error))
+        return
+    if known != write_key:
+        log.warning(
+            "source.has_another_key",
+            source=DEFAULT_SOURCE,
+            note="POMBO_SEGMENT_WRITE_KEY makes a source and changes none; "
+            f"`pombo sources rotate-key {DEFAULT_SOURCE}` does",
+        )
+
+
+def greeting(settings: Settings, sources: list[str], *, fleet_served: bool) -> list[str]:
+    """What `up` says when everything was started."""
+    worker = f"worker :{settings.metrics_port}" if settings.metrics_port else "worker off"
+    fleet = f"fleet 127.0.0.1:{FLEET_PORT}" if fleet_served else f"fleet off, port {FLEET_PORT} is in use"
     lines = [
-        f"pombo is up on {where}",
-        f"  sources   {', '.join(sorted(sources)) or 'none yet: pombo sources add NAME --write-key KEY'}",
-        f"  metrics   worker :{settings.metrics_port}, fleet 127.0.0.1:{FLEET_PORT}",
+        f"pombo is up on {redact(redis_url(settings))}",
+        f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key KEY'}",
+        f"  metrics   {worker}, {fleet}",
         "  look      pombo status · pombo audit · pombo dead list",
         "  stop      Ctrl-C",
     ]
-    sys.stderr.write("\n".join(lines) + "\n")
-    if os.environ.get("POMBO_DISABLED") == "1":
-        sys.stderr.write("  note      POMBO_DISABLED=1: producers validate and discard\n")
+    if settings.redis_url is None and settings.home_dir != Path("~/.pombo").expanduser():
+        lines.insert(1, f"  home      {settings.home_dir}; other commands need the same POMBO_HOME")
+    if settings.disabled:
+        lines.append("  note      POMBO_DISABLED=1: producers validate and discard")
+    return lines
 
 
 async def _watch(server: EmbeddedServer | None, stop: asyncio.Event) -> None:
-    """Wait for the stop; a server that died is started again meanwhile."""
+    """Wait for the stop; a server that died is started again meanwhile, for as long as that takes."""
     while not stop.is_set():
         if server is not None:
-            await asyncio.to_thread(server.ensure_running)
+            try:
+                await asyncio.to_thread(server.ensure_running)
+            except (PomboError, OSError) as error:
+                log.error("embedded_server.not_started", error=str(error))
         try:
-            await asyncio.wait_for(stop.wait(), WATCH_S)
+            async with asyncio.timeout(WATCH_S):
+                await stop.wait()
         except TimeoutError:
             continue

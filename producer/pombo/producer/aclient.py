@@ -58,9 +58,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         clock: Clock | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._options = Options(
-            source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s
-        )
+        self._options = Options(source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s)
         self._parts = Parts(
             self._options,
             settings=settings,
@@ -109,9 +107,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
             self._bind()
         task = self._task
         if task is not None and self._loop is asyncio.get_running_loop():
-            _, late = await asyncio.wait(
-                {task}, timeout=self._parts.closing_s if timeout is None else timeout
-            )
+            _, late = await asyncio.wait({task}, timeout=self._parts.closing_s if timeout is None else timeout)
             if late:
                 task.cancel()
                 await asyncio.wait({task})

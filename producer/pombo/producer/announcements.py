@@ -31,9 +31,7 @@ class Announcements:
     def make(self, flush: Flush) -> Flow[None]:
         """Announce what is due of an appended flush; the workers' sweep finds what could not be."""
         now = self._clock.monotonic()
-        due = [
-            partition for partition in flush.partitions if now - self._at.get(partition, -math.inf) >= EVERY_S
-        ]
+        due = [partition for partition in flush.partitions if now - self._at.get(partition, -math.inf) >= EVERY_S]
         if not due:
             return
         announce = script("announce")

@@ -62,9 +62,7 @@ class Producer(Calls[Receipt]):
         clock: Clock | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._options = Options(
-            source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s
-        )
+        self._options = Options(source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s)
         self._parts = Parts(
             self._options,
             settings=settings,
@@ -126,9 +124,7 @@ class Producer(Calls[Receipt]):
         """Send what is left, within the budgets; called by the interpreter's exit."""
         self.close()
         if self._buffer.events:
-            logger.warning(
-                "exit before %d events of source %s were written", self._buffer.events, self._options.source
-            )
+            logger.warning("exit before %d events of source %s were written", self._buffer.events, self._options.source)
 
     def after_fork(self) -> None:
         """Leave the parent's events to the parent and begin anew; called in a forked child."""
@@ -160,9 +156,7 @@ class Producer(Calls[Receipt]):
             self._thread = thread
             try:
                 thread.start()
-            except (
-                RuntimeError
-            ):  # The interpreter ends, or the system has no thread left: the next event tries.
+            except RuntimeError:  # The interpreter ends, or the system has no thread left: the next event tries.
                 self._thread = None
                 self._buffer.rearm()
                 return

@@ -68,9 +68,7 @@ class Flush:
     3. Settled by an answer, or given up event by event as their budgets end.
     """
 
-    def __init__(
-        self, pendings: Sequence[Pending], source: Source, keys: Keys, session: str, sequence: int
-    ) -> None:
+    def __init__(self, pendings: Sequence[Pending], source: Source, keys: Keys, session: str, sequence: int) -> None:
         self.source = source
         self.doubtful = False
         self.count, drafts = cut(pendings, source.partitions)
@@ -128,6 +126,4 @@ def read_answer(reply: Any) -> Answer:
             return Answer("stale")
         case [b"unknown"]:
             return Answer("unknown")
-    raise ValueError(
-        f"the append script answered {reply!r}, which this pombo does not know; upgrade pombo here"
-    )
+    raise ValueError(f"the append script answered {reply!r}, which this pombo does not know; upgrade pombo here")

@@ -43,9 +43,7 @@ class Intake:
         name = self._options.source
         if offer is Offer.CLOSED:
             reason: Reason = "closed"
-            message = (
-                f"the producer of source {name!r} is closed; enqueue before closing it, or make a new one"
-            )
+            message = f"the producer of source {name!r} is closed; enqueue before closing it, or make a new one"
         else:
             reason = "backlog_full"
             message = (

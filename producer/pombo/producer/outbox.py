@@ -201,9 +201,7 @@ class Outbox:
         self._announcements.forget()
         self._flush = None
         again = self._trouble is not None
-        self._failed(
-            "unavailable", f"source {flush.source.name!r} has no ledger in Redis; see `pombo doctor`"
-        )
+        self._failed("unavailable", f"source {flush.source.name!r} has no ledger in Redis; see `pombo doctor`")
         if again:
             self._back_off()
 
@@ -231,16 +229,13 @@ class Outbox:
         name = self._options.source
         self._failed(
             "unknown_source",
-            f"Redis at {self._where()} has no source {name!r}; "
-            f"add it with `pombo sources add {name} --write-key -`",
+            f"Redis at {self._where()} has no source {name!r}; add it with `pombo sources add {name} --write-key -`",
         )
         self._fail(len(self._taken))
 
     def _weather(self, error: BaseException | None) -> None:
         cause = str(error) or type(error).__name__
-        self._failed(
-            "unavailable", f"writing to Redis at {self._where()} failed: {cause}; see `pombo doctor`"
-        )
+        self._failed("unavailable", f"writing to Redis at {self._where()} failed: {cause}; see `pombo doctor`")
         self._back_off()
 
     def _failed(self, reason: Reason, message: str) -> None:
@@ -324,8 +319,7 @@ class Outbox:
 def _in_doubt(trouble: Trouble) -> Trouble:
     return Trouble(
         "unconfirmed",
-        f"it may be written ({trouble.message}); send it again with the same message_id, "
-        "and it is delivered once",
+        f"it may be written ({trouble.message}); send it again with the same message_id, and it is delivered once",
     )
 
 

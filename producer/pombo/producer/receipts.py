@@ -42,9 +42,7 @@ class Rejected(PomboError):  # noqa: N818 - an outcome's name, as users read it
     `unconfirmed` may still arrive: send it again with the same message_id, and it is delivered once.
     """
 
-    def __init__(
-        self, reason: Reason, message: str, field: str | None = None, message_id: str | None = None
-    ) -> None:
+    def __init__(self, reason: Reason, message: str, field: str | None = None, message_id: str | None = None) -> None:
         super().__init__(reason, message, field, message_id)
         self.reason = reason
         self.message = message
@@ -107,14 +105,10 @@ class Receipt:
             TimeoutError: the outcome is still open; ask again.
         """
         if not self.wait(timeout):
-            raise TimeoutError(
-                f"event {self.message_id} has no outcome after {timeout:g} s; ask its receipt again"
-            )
+            raise TimeoutError(f"event {self.message_id} has no outcome after {timeout:g} s; ask its receipt again")
         outcome = self.outcome
         if isinstance(outcome, Rejected):
-            raise Rejected(
-                *outcome.args
-            )  # A fresh one: threads that ask together must not share a traceback.
+            raise Rejected(*outcome.args)  # A fresh one: threads that ask together must not share a traceback.
         assert outcome is not None
         return outcome
 

@@ -45,9 +45,7 @@ class Rejections:
         try:
             self._on_rejected(rejected, orjson.loads(event.body) if isinstance(event, Pending) else event)
         except Exception:
-            logger.exception(
-                "on_rejected of source %s failed; the rejection stays in the receipt", self._source
-            )
+            logger.exception("on_rejected of source %s failed; the rejection stays in the receipt", self._source)
 
     def _log(self, rejected: Rejected) -> None:
         reason = rejected.reason

@@ -43,9 +43,7 @@ class _Memory:
         self._rejections = Rejections(source, self._note, NoMetrics(), clock)
         self._intake = Intake(Options(source), self._rejections, clock, disabled=False)
 
-    def reject(
-        self, reason: Reason, message: str = "as the test told it", *, times: int | None = None
-    ) -> None:
+    def reject(self, reason: Reason, message: str = "as the test told it", *, times: int | None = None) -> None:
         """Reject the next `times` sound events, or all from now on."""
         self._order = (reason, message, float("inf") if times is None else times)
 

@@ -140,7 +140,8 @@ def aconnect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CON
     """An asyncio client; nothing is sent before its first command."""
     retry = AsyncRetry(NoBackoff(), 0)
     made: AsyncRedis = _made(AsyncRedis, url, retry, _options(timeout_s, connect_timeout_s))
-    made.connection_pool.connection_class = _cancellable(made.connection_pool.connection_class)
+    pool: Any = made.connection_pool
+    pool.connection_class = _cancellable(pool.connection_class)
     return made
 
 

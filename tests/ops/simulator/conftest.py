@@ -170,8 +170,7 @@ def python_sdk_request() -> tuple[str, dict[str, str], bytes]:
         {"type": "alias", "previousId": "anon-1"},
     ]
     batch = [
-        {**common, **call, "messageId": f"89721257-4f9e-4dac-93b6-{number:012x}"}
-        for number, call in enumerate(calls)
+        {**common, **call, "messageId": f"89721257-4f9e-4dac-93b6-{number:012x}"} for number, call in enumerate(calls)
     ]
     document = {"batch": batch, "sentAt": "2026-11-21T19:00:51.334972+00:00", "writeKey": "testwritekey"}
     headers = {

@@ -50,12 +50,8 @@ async def test_batch_routes(post: Post, sim: Simulator, route: str, slash: str) 
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-@pytest.mark.parametrize(
-    ("kind", "route"), [(kind, route) for kind, short in KINDS.items() for route in (kind, short)]
-)
-async def test_single_routes(
-    client: httpx.AsyncClient, sim: Simulator, kind: str, route: str, slash: str
-) -> None:
+@pytest.mark.parametrize(("kind", "route"), [(kind, route) for kind, short in KINDS.items() for route in (kind, short)])
+async def test_single_routes(client: httpx.AsyncClient, sim: Simulator, kind: str, route: str, slash: str) -> None:
     """Every single route takes one event, whose type is the route's."""
     event = {
         "userId": "u",
@@ -76,14 +72,10 @@ async def test_route_decides_type(client: httpx.AsyncClient, sim: Simulator) -> 
     assert [row["type"] for row in sim.events()] == ["track"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v2/batch", "/v1/batch/more", "/v1/batch//", "/batch", "//[", "/_sim"]
-)
+@pytest.mark.parametrize("path", ["/", "/v1", "/v2/batch", "/v1/batch/more", "/v1/batch//", "/batch", "//[", "/_sim"])
 async def test_unknown_path(client: httpx.AsyncClient, sim: Simulator, path: str) -> None:
     """A path that is no route is 404, and is noted without a number."""
-    answer = await client.post(
-        httpx.URL(sim.url).copy_with(raw_path=path.encode()), json={"batch": [track()]}
-    )
+    answer = await client.post(httpx.URL(sim.url).copy_with(raw_path=path.encode()), json={"batch": [track()]})
     assert answer.status_code == 404
     assert [(row["n"], row["path"], row["status"]) for row in sim.requests()] == [(0, path, 404)]
 
@@ -216,9 +208,7 @@ async def test_empty_batch(post: Post, sim: Simulator) -> None:
     assert [row["code"] for row in sim.requests()] == ["empty_batch", None]
 
 
-@pytest.mark.parametrize(
-    "content_type", ["application/json", "text/plain", "text/plain;charset=UTF-8", "image/gif"]
-)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "text/plain;charset=UTF-8", "image/gif"])
 async def test_content_types(post: Post, content_type: str) -> None:
     """No content type is refused: browsers and Kotlin send text/plain."""
     assert (await post(track(), headers={"Content-Type": content_type})).status_code == 200
@@ -245,15 +235,11 @@ async def test_gzip_chunked(client: httpx.AsyncClient, sim: Simulator) -> None:
     assert (answer.status_code, len(sim.events())) == (200, 1)
 
 
-@pytest.mark.parametrize(
-    "broken", [b"no gzip", gzip.compress(b'{"batch":[]}')[:-4], b"", zlib.compress(b"{}")]
-)
+@pytest.mark.parametrize("broken", [b"no gzip", gzip.compress(b'{"batch":[]}')[:-4], b"", zlib.compress(b"{}")])
 async def test_bad_gzip(client: httpx.AsyncClient, sim: Simulator, broken: bytes) -> None:
     """A body that does not inflate to its end is refused with the status of the switch."""
     headers = {"Content-Encoding": "gzip", **basic("k:")}
-    assert (await client.post("/v1/batch", content=broken, headers=headers)).content == refusal(
-        "malformed JSON"
-    )
+    assert (await client.post("/v1/batch", content=broken, headers=headers)).content == refusal("malformed JSON")
     sim.set_switches(Switches(bad_gzip=415))
     assert (await client.post("/v1/batch", content=broken, headers=headers)).status_code == 415
 
@@ -399,9 +385,7 @@ async def test_context_and_integrations_merged(post: Post, sim: Simulator) -> No
 
 async def test_landed_payload(post: Post, sim: Simulator) -> None:
     """A payload lands without its write key and with the times and the id that Segment gives it."""
-    await post(
-        track(writeKey="item", custom=1, timestamp="2026-11-21T18:00:00Z"), sentAt="2026-11-21T19:00:00Z"
-    )
+    await post(track(writeKey="item", custom=1, timestamp="2026-11-21T18:00:00Z"), sentAt="2026-11-21T19:00:00Z")
     [row] = sim.events(payload=True)
     assert row["payload"] == {
         "type": "track",

@@ -72,15 +72,11 @@ def test_complaints(document: object, message: str) -> None:
 @pytest.mark.parametrize("status", [199, 600, "503", 503.5, True, [503]])
 def test_bad_status(status: object) -> None:
     """A status is a whole number from 200 to 599."""
-    with pytest.raises(
-        PlanError, match=r"^plan rule 1: answer\.status must be a whole number from 200 to 599, not "
-    ):
+    with pytest.raises(PlanError, match=r"^plan rule 1: answer\.status must be a whole number from 200 to 599, not "):
         parse_plan([{"answer": {"status": status}}])
 
 
-@pytest.mark.parametrize(
-    "requests", [0, -1, "3", 1.5, True, [], [1], [3, 2], [0, 4], [1, 2, 3], [None, 4], ["1", 2]]
-)
+@pytest.mark.parametrize("requests", [0, -1, "3", 1.5, True, [], [1], [3, 2], [0, 4], [1, 2, 3], [None, 4], ["1", 2]])
 def test_bad_requests(requests: object) -> None:
     """Numbers count from 1, and a range has two ends in order, of which the last may be open."""
     with pytest.raises(PlanError, match=r"^plan rule 1: when\.requests must be a whole number from 1, or "):

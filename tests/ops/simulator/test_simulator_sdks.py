@@ -23,18 +23,14 @@ async def test_python_sdk(client: httpx.AsyncClient, sim: Simulator, python_sdk_
     assert {"kept"} == {row["fate"] for row in rows}
 
 
-async def test_python_sdk_gzip(
-    client: httpx.AsyncClient, sim: Simulator, python_sdk_request: Captured
-) -> None:
+async def test_python_sdk_gzip(client: httpx.AsyncClient, sim: Simulator, python_sdk_request: Captured) -> None:
     """With its gzip option the same request has the same effect."""
     path, headers, body = python_sdk_request
     await client.post(path, content=gzip.compress(body), headers={**headers, "Content-Encoding": "gzip"})
     assert (6, len(body)) == (len(sim.events()), sim.requests()[0]["bytes"])
 
 
-async def test_python_sdk_retry(
-    client: httpx.AsyncClient, sim: Simulator, python_sdk_request: Captured
-) -> None:
+async def test_python_sdk_retry(client: httpx.AsyncClient, sim: Simulator, python_sdk_request: Captured) -> None:
     """A retry with the same messageIds is answered like the first attempt and kept once."""
     path, headers, body = python_sdk_request
     for attempt in ({}, {"X-Retry-Count": "1"}):

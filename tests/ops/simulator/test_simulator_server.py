@@ -36,9 +36,7 @@ async def test_free_port(http: httpx.AsyncClient) -> None:
     """Port 0 takes a free one, and two simulators stand side by side without knowing of each other."""
     async with Simulator() as one, Simulator() as two:
         assert one.port != two.port
-        assert (
-            await http.post(f"{one.url}/v1/batch", json={"batch": [], "writeKey": "k"})
-        ).status_code == 200
+        assert (await http.post(f"{one.url}/v1/batch", json={"batch": [], "writeKey": "k"})).status_code == 200
         assert (len(one.requests()), len(two.requests())) == (1, 0)
 
 
@@ -65,18 +63,14 @@ async def test_port_in_use() -> None:
     with taken_port() as port:
         with pytest.raises(SimulatorError) as caught:
             await Simulator(port=port).__aenter__()
-        message = (
-            f"port {port} on 127.0.0.1 is in use; stop what holds it, or choose another (0 takes a free one)"
-        )
+        message = f"port {port} on 127.0.0.1 is in use; stop what holds it, or choose another (0 takes a free one)"
         assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(("host", "port"), [("127.0.0.1", 70_000), ("203.0.113.7", 0)])
 async def test_impossible_address(host: str, port: int) -> None:
     """An address that this machine does not have is one line too."""
-    with pytest.raises(
-        SimulatorError, match=rf"^cannot listen on {re.escape(host)}, port {port}: .*; choose another"
-    ):
+    with pytest.raises(SimulatorError, match=rf"^cannot listen on {re.escape(host)}, port {port}: .*; choose another"):
         await Simulator(host, port).__aenter__()
 
 

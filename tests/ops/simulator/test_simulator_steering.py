@@ -261,9 +261,7 @@ async def test_wrong_steering_method(client: httpx.AsyncClient) -> None:
 async def test_pieces(post: Post, client: httpx.AsyncClient, count: int) -> None:
     """A long answer that is written in pieces is one JSON list."""
     await post(*[track(str(n)) for n in range(count)])
-    assert [row["message_id"] for row in (await client.get("/_sim/events")).json()] == [
-        str(n) for n in range(count)
-    ]
+    assert [row["message_id"] for row in (await client.get("/_sim/events")).json()] == [str(n) for n in range(count)]
 
 
 async def test_a_hundred_thousand_events(client: httpx.AsyncClient, sim: Simulator) -> None:

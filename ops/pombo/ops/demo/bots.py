@@ -16,6 +16,7 @@ TALKERS = 8
 AGAIN = 0.06
 """Share of events that are offered a second time."""
 BAD_EVERY = 400
+"""Events after which one is broken."""
 BAD_IDS = [f"bad-{number}" for number in range(1000)]
 
 
@@ -28,7 +29,7 @@ class Bots:
         self._tally = tally
         self._pause = len(self._sources) * TALKERS / rate
         self._bad = iter(BAD_IDS)
-        self._sent = 0
+        self._since_bad = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Talk until `stop` is set; every event has its outcome when this returns."""
@@ -51,10 +52,12 @@ class Bots:
                 await self._send(pombo, self._maybe_bad(event), rng)
 
     def _maybe_bad(self, event: dict[str, Any]) -> dict[str, Any]:
-        self._sent += 1
-        if self._sent % BAD_EVERY or event["type"] != "track":
+        self._since_bad += 1
+        if self._since_bad < BAD_EVERY or event["type"] != "track":
             return event
-        return {**event, "event": BAD_EVENT, "messageId": next(self._bad)}
+        self._since_bad = 0
+        bad = next(self._bad, None)
+        return event if bad is None else {**event, "event": BAD_EVENT, "messageId": bad}
 
     async def _send(self, pombo: AsyncProducer, event: dict[str, Any], rng: random.Random) -> None:
         receipt = await pombo.enqueue(event)
@@ -66,7 +69,8 @@ class Bots:
 
 async def _stopped(stop: asyncio.Event, seconds: float) -> bool:
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
     except TimeoutError:
         return False
     return True

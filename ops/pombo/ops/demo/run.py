@@ -1,7 +1,6 @@
 """The demo's course: start the world, let bots talk and faults strike, drain, audit, tell."""
 
 import asyncio
-import signal
 import time
 from contextlib import suppress
 
@@ -10,15 +9,18 @@ from rich.live import Live
 from pombo.ops.demo import screen
 from pombo.ops.demo.bots import BAD_IDS, Bots
 from pombo.ops.demo.faults import Fault, due, refusal
+from pombo.ops.demo.kills import Kills
 from pombo.ops.demo.tally import Tally, compare
 from pombo.ops.demo.world import SOURCES, WORKERS, World
 from pombo.shared.logs import configure_logs
+from pombo.worker.process import on_stop_signals
 
 UNATTENDED_S = 17.0
 """Seconds that the bots talk when no terminal is attached and none are given."""
 FRAME_S = 0.25
 LINE_S = 2.0
 DRAIN_S = 60.0
+_TICK_S = 0.1
 
 
 def demo(seconds: float | None, rate: float) -> int:
@@ -28,7 +30,13 @@ def demo(seconds: float | None, rate: float) -> int:
 
 
 class Demo:
-    """One run of the demo."""
+    """One run of the demo.
+
+    1. The world starts: a server, a simulated Segment, two workers.
+    2. Bots talk while faults strike, for some seconds or until Ctrl-C.
+    3. The workers drain what is left; another Ctrl-C cuts that short.
+    4. The audit, and the comparison of what the bots were told with what Segment got.
+    """
 
     def __init__(self, seconds: float | None, rate: float) -> None:
         self._console = screen.console()
@@ -37,31 +45,39 @@ class Demo:
         self._rate = rate
         self._tally = Tally()
         self._story = screen.Story()
+        self._kills = Kills()
+        self._meter = screen.Meter()
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._world = World()
         self._began = 0.0
-        self._killed: dict[str, float] = {}
-        self._replaced: list[float] = []
 
     async def run(self) -> int:
         """Run it, and say what happened."""
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
-        self._console.print("starting a server, a simulated Segment and two workers…", style="dim")
-        async with World() as world:
-            self._world = world
-            world.plan([refusals()])
+        on_stop_signals(self._end)
+        self._console.print("Starting a server, a simulated Segment and two workers…", style="dim")
+        async with self._world:
+            self._world.plan([refusal(BAD_IDS)])
             self._began = time.monotonic()
-            bots = Bots(SOURCES, world.settings, self._tally, self._rate)
             watch = asyncio.create_task(self._watch())
             faults = asyncio.create_task(self._strike())
             timer = asyncio.create_task(self._time())
-            await bots.run(self._stop)
-            await self._drain()
-            for task in (watch, faults, timer):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            try:
+                await Bots(SOURCES, self._world.settings, self._tally, self._rate).run(self._stop)
+                await self._drain()
+            finally:
+                for task in (watch, faults, timer):
+                    task.cancel()
+                ended = await asyncio.gather(watch, faults, timer, return_exceptions=True)
+            for failure in ended:
+                if isinstance(failure, Exception):
+                    raise failure
             return await self._conclude()
+
+    def _end(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
 
     def _second(self) -> float:
         return time.monotonic() - self._began
@@ -71,7 +87,12 @@ class Demo:
             await asyncio.sleep(self._seconds)
             self._stop.set()
 
-    # -- faults ---------------------------------------------------------------------------------------------------
+    def _tell(self, text: str) -> None:
+        self._story.tell(self._second(), text)
+        if not self._attended:
+            self._console.print(f"{self._second():5.1f} s  >>> {text}", style="yellow")
+
+    # -- faults --
 
     async def _strike(self) -> None:
         before = 0.0
@@ -80,14 +101,12 @@ class Demo:
             for fault in due(before, now):
                 await self._commit(fault)
             before = now
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(_TICK_S)
 
     async def _commit(self, fault: Fault) -> None:
-        self._story.tell(self._second(), fault.text)
-        if not self._attended:
-            self._console.print(f"{self._second():5.1f} s  >>> {fault.text}", style="yellow")
+        self._tell(fault.text)
         if fault.rule is not None:
-            self._world.plan([fault.rule, refusals()])
+            self._world.plan([fault.rule, refusal(BAD_IDS)])
         elif fault.action == "kill":
             await self._kill()
 
@@ -100,43 +119,39 @@ class Demo:
         victim = workers.get(pids.get(name))
         self._world.supervisor.kill(name)
         if victim is not None:
-            self._killed[victim.id] = time.monotonic()
+            self._kills.note(victim.id, time.monotonic())
 
     async def _note_takeovers(self) -> None:
         """Note when a killed worker's partitions have all found another owner."""
-        for worker, killed in list(self._killed.items()):
-            leases = await self._leases()
-            if not any(lease.startswith(f"{worker}:") for lease in leases):
-                took = time.monotonic() - killed
-                del self._killed[worker]
-                self._replaced.append(took)
-                self._story.tell(
-                    self._second(), f"its partitions are served again, {took:.1f} s after the kill"
-                )
+        if not self._kills.waiting:
+            return
+        for waited in self._kills.look(await self._world.owners(), time.monotonic()):
+            self._tell(f"its partitions are served again, {waited:.1f} s after the kill")
 
-    async def _leases(self) -> list[str]:
-        redis, keys = self._world.redis, self._world.keys
-        names = [keys.of(name).lease(number) for name in SOURCES for number in range(4)]
-        return [(lease or b"").decode() for lease in [await redis.get(name) for name in names]]
-
-    # -- figures --------------------------------------------------------------------------------------------------
+    # -- figures --
 
     async def _watch(self) -> None:
         if not self._attended:
             while True:
-                await self._note_takeovers()
-                overview = await self._world.overview()
-                self._console.print(
-                    screen.plain(self._second(), overview, len(self._world.simulator.requests()))
-                )
+                frame = await self._frame()
+                self._console.print(screen.plain(frame))
                 await asyncio.sleep(LINE_S)
         with Live(console=self._console, refresh_per_second=8, transient=True) as live:
             while True:
-                await self._note_takeovers()
-                overview = await self._world.overview()
-                requests = len(self._world.simulator.requests())
-                live.update(screen.live(self._second(), overview, requests, self._story, self._ending()))
+                live.update(screen.live(await self._frame(), self._story))
                 await asyncio.sleep(FRAME_S)
+
+    async def _frame(self) -> screen.Frame:
+        overview = await self._world.overview()
+        delivered = sum(view.ledger.delivered for view in overview.sources.values())
+        return screen.Frame(
+            second=self._second(),
+            ending=self._ending(),
+            overview=overview,
+            pids=self._world.supervisor.pids,
+            requests=len(self._world.simulator.requests()),
+            rate=self._meter.rate(self._second(), delivered),
+        )
 
     def _ending(self) -> str:
         if self._stop.is_set():
@@ -146,25 +161,20 @@ class Demo:
     async def _drain(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
-                while await self._world.left() or self._killed:
-                    await asyncio.sleep(0.1)
+                while (await self._world.left() or self._kills.waiting) and not self._hurry.is_set():
+                    await self._note_takeovers()
+                    await asyncio.sleep(_TICK_S)
 
     async def _conclude(self) -> int:
         report = await self._world.audit()
         letters = await self._world.letters()
         dead = [letter.event["messageId"] for letter in letters]
-        verdict = compare(self._tally.accepted, self._world.simulator.events(), dead)
-        self._console.print(
-            screen.summary(self._tally, verdict, report, letters, self._story, takeovers=self._takeovers())
+        outcome = screen.Outcome(
+            tally=self._tally,
+            verdict=compare(self._tally.accepted, self._world.simulator.events(), dead),
+            report=report,
+            letters=letters,
+            kills=self._kills,
         )
-        return 0 if report.balanced and verdict.well else 1
-
-    def _takeovers(self) -> str:
-        if not self._replaced:
-            return "no worker was killed"
-        return f"{len(self._replaced)} worker killed with -9; its partitions were served again after {max(self._replaced):.1f} s"
-
-
-def refusals() -> dict[str, object]:
-    """Segment refuses the bots' broken events."""
-    return refusal(BAD_IDS)
+        self._console.print(screen.summary(outcome, self._story, words=self._world.last_words()))
+        return 0 if outcome.well else 1

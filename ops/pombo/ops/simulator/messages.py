@@ -50,9 +50,7 @@ class Request:
         if self.gzipped:
             return self
         body = zlib.compress(self.body, level=1, wbits=GZIP)
-        return replace(
-            self, body=body, wire_bytes=len(body), headers={**self.headers, "content-encoding": "gzip"}
-        )
+        return replace(self, body=body, wire_bytes=len(body), headers={**self.headers, "content-encoding": "gzip"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,7 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         try:
-            self._server = await asyncio.start_server(
-                self._connected, self.host, self._wanted_port, limit=READ_BYTES
-            )
+            self._server = await asyncio.start_server(self._connected, self.host, self._wanted_port, limit=READ_BYTES)
         except (OSError, OverflowError) as error:
             raise SimulatorError(_listening_problem(self.host, self._wanted_port, error)) from error
         return self
@@ -109,10 +107,7 @@ class Simulator:
     ) -> list[EventRow]:
         """Return what arrived, in order; `since` asks for numbers above it."""
         show = Payloads(self._edge.switches).row if payload else rows.event_row
-        return [
-            show(arrival)
-            for arrival in rows.select(self._edge.journal.arrivals, key=key, user=user, since=since)
-        ]
+        return [show(arrival) for arrival in rows.select(self._edge.journal.arrivals, key=key, user=user, since=since)]
 
     def requests(self, *, ids: bool = False) -> list[RequestRow]:
         """Return every request in order; `ids` adds the messageIds that it brought."""
@@ -190,9 +185,7 @@ async def _until_signal(
     host: str, port: int, plan_path: Path | None, switches: Switches | None, seed: int | None
 ) -> None:
     loop = asyncio.get_running_loop()
-    serving = asyncio.ensure_future(
-        serve(host, port, plan_path, switches=switches, seed=seed, ready=_announce)
-    )
+    serving = asyncio.ensure_future(serve(host, port, plan_path, switches=switches, seed=seed, ready=_announce))
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows: Ctrl-C arrives as KeyboardInterrupt.
             loop.add_signal_handler(number, serving.cancel)

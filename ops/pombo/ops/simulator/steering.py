@@ -63,9 +63,7 @@ def summary(edge: Edge) -> dict[str, Any]:
 
 def _events(edge: Edge, request: Request) -> Response:
     query = _query(request, "key", "user", "since", "payload")
-    found = select(
-        edge.journal.arrivals, key=query.get("key"), user=query.get("user"), since=_number(query, "since")
-    )
+    found = select(edge.journal.arrivals, key=query.get("key"), user=query.get("user"), since=_number(query, "since"))
     show = Payloads(edge.switches).row if _flag(query, "payload") else event_row
     return Response(200, _array(show(arrival) for arrival in found))
 
@@ -73,9 +71,7 @@ def _events(edge: Edge, request: Request) -> Response:
 def _requests(edge: Edge, request: Request) -> Response:
     ids = _flag(_query(request, "ids"), "ids")
     exchanges = edge.journal.exchanges
-    return Response(
-        200, _array(request_row(exchange, ids=ids) for exchange in islice(exchanges, len(exchanges)))
-    )
+    return Response(200, _array(request_row(exchange, ids=ids) for exchange in islice(exchanges, len(exchanges))))
 
 
 def _summary(edge: Edge, _: Request) -> Response:

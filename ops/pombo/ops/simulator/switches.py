@@ -34,25 +34,17 @@ class Switches(BaseModel):
     over_batch_limit: Literal["drop_all", "drop_excess"] = Field(
         default="drop_all", description="what a longer batch loses"
     )
-    property_limit: int = Field(
-        default=10_000, ge=1, description="top-level properties or traits that an event keeps"
-    )
-    dedup_window_s: int = Field(
-        default=86_400, ge=0, description="seconds a messageId is remembered; 0: not at all"
-    )
+    property_limit: int = Field(default=10_000, ge=1, description="top-level properties or traits that an event keeps")
+    dedup_window_s: int = Field(default=86_400, ge=0, description="seconds a messageId is remembered; 0: not at all")
     empty_batch: Literal["accept", "reject"] = Field(
         default="accept", description="200 or 400 for a batch of no events"
     )
     batch_not_array: Literal["reject", "accept"] = Field(
         default="reject", description="400 or 200 where `batch` is no array"
     )
-    unknown_type: Literal["drop", "keep"] = Field(
-        default="drop", description="fate of an event of no known type"
-    )
+    unknown_type: Literal["drop", "keep"] = Field(default="drop", description="fate of an event of no known type")
     bad_gzip: int = Field(default=400, ge=400, le=599, description="status for a body that does not inflate")
-    wrong_method: int = Field(
-        default=400, ge=400, le=499, description="status for anything but POST on a route"
-    )
+    wrong_method: int = Field(default=400, ge=400, le=499, description="status for anything but POST on a route")
     absent_sent_at: Literal["keep", "received"] = Field(
         default="keep",
         description="without sentAt an event keeps its timestamp, or takes the time of receipt",
@@ -61,9 +53,7 @@ class Switches(BaseModel):
         default="json", description="body of 429s, and of planned errors that name none"
     )
     cors: bool = Field(default=True, description="answer preflights and allow every origin")
-    min_key_length: int = Field(
-        default=1, ge=1, description="characters; one user saw the key abc123 refused"
-    )
+    min_key_length: int = Field(default=1, ge=1, description="characters; one user saw the key abc123 refused")
     known_keys: frozenset[str] | None = Field(
         default=None, description="other keys lose their events; null: all are known"
     )
@@ -73,9 +63,7 @@ class Switches(BaseModel):
     rate_limit_counts: Literal["requests", "events"] = Field(
         default="requests", description="what the rate limit counts"
     )
-    rate_limit_scope: Literal["workspace", "key"] = Field(
-        default="workspace", description="what shares one rate limit"
-    )
+    rate_limit_scope: Literal["workspace", "key"] = Field(default="workspace", description="what shares one rate limit")
 
     @classmethod
     def from_json(cls, document: bytes) -> Self:

@@ -21,9 +21,7 @@ def iso(instant: datetime) -> str:
     return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def correct(
-    original: datetime | None, sent: datetime | None, received: datetime, switches: Switches
-) -> datetime:
+def correct(original: datetime | None, sent: datetime | None, received: datetime, switches: Switches) -> datetime:
     """Return the time that an event lands with; an event without a time of its own happened on receipt."""
     if original is None:
         return received

@@ -134,9 +134,7 @@ def _event_code(event: object) -> str | None:
 
 
 def _label_code(item: Item) -> str | None:
-    return next(
-        (f"{name}_not_string" for name in ("name", "category") if not _absent_or_text(item.get(name))), None
-    )
+    return next((f"{name}_not_string" for name in ("name", "category") if not _absent_or_text(item.get(name))), None)
 
 
 def _object_code(item: Item, name: str) -> str | None:

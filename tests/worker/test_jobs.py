@@ -1,0 +1,263 @@
+"""Redrives as RQ jobs: in this process by RQ's own worker, and in real ones that are killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from rq import SimpleWorker
+from rq.command import send_stop_job_command
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from pombo.shared.deadletters import Filter, LetterHeader
+from pombo.shared.keys import Keys
+from pombo.shared.registry import Registry
+from pombo.shared.secrets import Secrets
+from pombo.worker.jobs import QUEUE, RESTARTS, enqueue_redrive, queue
+
+T = TypeVar("T")
+DEADLINE_S = 60
+MANY = 15_000
+
+
+@pytest.fixture(autouse=True)
+def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("POMBO_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
+    monkeypatch.setenv("POMBO_LOG_LEVEL", "error")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+async def bot(redis: AsyncRedis, keys: Keys, secrets: Secrets) -> str:
+    """A source with 2 partitions."""
+    await Registry(redis, keys, secrets).add("bot", "k" * 32, partitions=2)
+    return "bot"
+
+
+def bury(redis: Redis, *ids: str, reason: str = "poison", namespace: str = "pombo") -> None:
+    """Store dead letters and count them, as a worker would."""
+    of, header = Keys(namespace).of("bot"), LetterHeader(reason, 0).dump()
+    with redis.pipeline(transaction=False) as pipe:
+        for message_id in ids:
+            event = {"messageId": message_id, "type": "track", "userId": "u1", "event": "Message Sent"}
+            pipe.xadd(of.dead, {"h": header, "b": orjson.dumps(event)})
+        for counter in ("accepted", "dead", f"dead:{reason}"):
+            pipe.hincrby(of.ledger, counter, len(ids))
+        pipe.execute()
+
+
+def many() -> list[str]:
+    return [f"m{number:05}" for number in range(MANY)]
+
+
+def queued(redis: Redis, namespace: str = "pombo") -> int:
+    """Events that wait in the source's streams, as stored."""
+    entries: Any = redis.xrange(Keys(namespace).of("bot").stream(0))
+    return sum(int(fields[b"n"]) for _, fields in entries)
+
+
+def fetch(redis: Redis, job: Job) -> Job:
+    return Job.fetch(job.id, connection=redis, serializer=JSONSerializer)
+
+
+def result(redis: Redis, job: Job) -> Any:
+    """What the job returned."""
+    return fetch(redis, job).return_value()
+
+
+def burst(redis: Redis) -> int:
+    """Run all jobs that wait, in this process; how many runs failed."""
+    worker = SimpleWorker([queue(redis)], connection=redis, serializer=JSONSerializer)
+    worker.work(burst=True, logging_level="CRITICAL")
+    failures: Any = redis.hget(worker.key, "failed_job_count")
+    return int(failures or 0)
+
+
+def until(condition: Callable[[], T], what: str) -> T:
+    ends = time.monotonic() + DEADLINE_S
+    while not (value := condition()):
+        assert time.monotonic() < ends, f"no {what}"
+        time.sleep(0.005)
+    return value
+
+
+@contextmanager
+def jobs_process(**env: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The process that runs jobs."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pombo.worker.jobs"], env={**os.environ, **env}, stdin=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def running_job(process: "subprocess.Popen[bytes]") -> int:
+    """The process in which a job runs; 0 without one."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return int(children[0]) if children else 0
+
+
+def stopped_half_way(redis: Redis, job: Job, process: "subprocess.Popen[bytes]") -> int:
+    """Wait until a job has done some of its work, and stop its process with SIGSTOP; its pid."""
+    until(lambda: fetch(redis, job).meta["moved"], "progress")
+    pid = until(lambda: running_job(process), "process of the job")
+    os.kill(pid, signal.SIGSTOP)
+    assert 0 < fetch(redis, job).meta["moved"] < MANY
+    return pid
+
+
+def gone(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    return True
+
+
+def test_a_redrive_runs_in_any_rq_worker(sync_redis: Redis, bot: str) -> None:
+    """The job's result and its progress say what it moved."""
+    bury(sync_redis, "a", "b", "c")
+    job = enqueue_redrive(sync_redis, bot, Filter())
+    burst(sync_redis)
+
+    assert {"moved": 3, "skipped": 0, "unreadable": 0} == result(sync_redis, job)
+    assert 3 == fetch(sync_redis, job).meta["moved"] == queued(sync_redis)
+
+
+def test_a_filter_travels_as_json(sync_redis: Redis, bot: str) -> None:
+    """What is stored is JSON, and comes out as the filter and the limit that went in."""
+    bury(sync_redis, "a", "b", reason="expired")
+    bury(sync_redis, "c")
+    wanted = Filter(reason="expired", event="Message Sent", user="u1", since=datetime(2020, 1, 1, tzinfo=UTC))
+    job = enqueue_redrive(sync_redis, bot, wanted, limit=1)
+    stored: Any = sync_redis.hgetall(job.key)
+    burst(sync_redis)
+
+    assert "pombo.worker.jobs.redrive" == job.serializer.loads(job.data)[0]
+    assert {"moved": 0, "skipped": 0, "unreadable": 0} == orjson.loads(stored[b"meta"])
+    assert 1 == result(sync_redis, job)["moved"] == queued(sync_redis)
+
+
+def test_a_job_knows_its_namespace(sync_redis: Redis, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All namespaces share the queue: whoever runs the job, it moves the letters of the one who asked."""
+    monkeypatch.setenv("POMBO_NAMESPACE", "other")
+    job = enqueue_redrive(sync_redis, bot, Filter(), namespace="pombo")
+    bury(sync_redis, "a")
+    bury(sync_redis, "b", namespace="other")
+    burst(sync_redis)
+
+    assert 1 == result(sync_redis, job)["moved"] == queued(sync_redis)
+    assert 0 == queued(sync_redis, "other")
+
+
+def test_what_fails_for_good_is_not_tried_again(sync_redis: Redis) -> None:
+    """A source that is not there makes a failed job, at once, whose error says so."""
+    job = enqueue_redrive(sync_redis, "nobody", Filter())
+    assert 1 == burst(sync_redis)
+
+    ended = fetch(sync_redis, job).latest_result()
+    assert ended is not None
+    assert "failed" == fetch(sync_redis, job).get_status()
+    assert "no source is called 'nobody'" in str(ended.exc_string)
+
+
+def test_stock_tools_show_it(sync_redis: Redis, redis_url: str) -> None:
+    """`rq info` lists the queue with the job that waits."""
+    enqueue_redrive(sync_redis, "bot", Filter())
+    command = [sys.executable, "-m", "rq.cli", "info", "--raw", "--url", redis_url]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
+
+    assert f"queue {QUEUE} 1" in shown
+
+
+def test_a_killed_job_goes_on_where_it_was(sync_redis: Redis, bot: str) -> None:
+    """A job whose process is killed with -9 is run again by its worker, and moves nothing twice."""
+    bury(sync_redis, *many())
+    job = enqueue_redrive(sync_redis, bot, Filter())
+    with jobs_process() as process:
+        pid = stopped_half_way(sync_redis, job, process)
+        bury(sync_redis, "later")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: fetch(sync_redis, job).is_finished, "end of the job")
+
+    assert {"moved": MANY, "skipped": 0, "unreadable": 0} == result(sync_redis, job)
+    assert MANY == queued(sync_redis)
+    assert RESTARTS - 1 == fetch(sync_redis, job).retries_left
+
+
+def test_a_stop_puts_the_running_job_back(sync_redis: Redis, bot: str) -> None:
+    """SIGTERM is not held up by a long job: that goes back to the queue as it is."""
+    bury(sync_redis, *many())
+    job = enqueue_redrive(sync_redis, bot, Filter())
+    with jobs_process() as process:
+        pid = stopped_half_way(sync_redis, job, process)
+        process.terminate()
+        assert 0 == process.wait(DEADLINE_S)
+        until(lambda: gone(pid), "end of the job's process")
+
+    assert ("queued", [job.id]) == (fetch(sync_redis, job).get_status(), queue(sync_redis).get_job_ids())
+    assert 0 < fetch(sync_redis, job).meta["moved"] < MANY
+    burst(sync_redis)
+    assert MANY == result(sync_redis, job)["moved"] == queued(sync_redis)
+
+
+def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> None:
+    """Nobody runs on beside the next worker, and RQ's maintenance, once the job is overdue, puts it back."""
+    bury(sync_redis, *many())
+    job = enqueue_redrive(sync_redis, bot, Filter())
+    with jobs_process() as process:
+        until(lambda: fetch(sync_redis, job).meta["moved"], "progress")
+        # Not stopped here: the kernel itself ends stopped processes whose parent is gone.
+        sync_redis.client_pause(DEADLINE_S * 1000, all=False)
+        pid = running_job(process)
+        process.kill()
+        process.wait(DEADLINE_S)
+        until(lambda: gone(pid), "end of the job's process")
+        sync_redis.client_unpause()
+    assert "started" == fetch(sync_redis, job).get_status()
+
+    queue(sync_redis).started_job_registry.cleanup(timestamp=time.time() + 300)
+    burst(sync_redis)
+    assert MANY == result(sync_redis, job)["moved"] == queued(sync_redis)
+
+
+def test_a_cancelled_job_stays_cancelled(sync_redis: Redis, bot: str) -> None:
+    """Who cancels a running job has it stopped, and not run again; what it moved is moved."""
+    bury(sync_redis, *many())
+    job = enqueue_redrive(sync_redis, bot, Filter())
+    with jobs_process() as process:
+        stopped_half_way(sync_redis, job, process)
+        send_stop_job_command(sync_redis, job.id, serializer=JSONSerializer)
+        until(lambda: fetch(sync_redis, job).is_stopped, "stop of the job")
+
+    assert 0 == len(queue(sync_redis))
+    assert 0 < queued(sync_redis) < MANY
+
+
+def test_the_process_waits_for_redis(tmp_path: Path) -> None:
+    """Without Redis the process neither ends nor shows a traceback, and SIGTERM ends it."""
+    log = tmp_path / "log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pombo.worker.jobs"],
+            env={**os.environ, "POMBO_REDIS_URL": f"unix://{tmp_path}/none", "POMBO_LOG_LEVEL": "warning"},
+            stderr=errors,
+        )
+    with process:
+        until(lambda: log.read_bytes().count(b"jobs.redis_unavailable") >= 2, "second try")
+        assert process.poll() is None
+        process.terminate()
+    assert b"Traceback" not in log.read_bytes()

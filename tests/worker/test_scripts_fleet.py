@@ -1,0 +1,182 @@
+"""Leases, beats and the table of generations, straight against the server."""
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from pombo.shared.keys import Keys
+from pombo.shared.scripts import script
+from pombo.worker.idempotency import Generation, Table
+from support.stored import StoredSource
+
+
+async def run(redis: Redis, name: str, keys: list[str], *args: Any) -> Any:
+    return await script(name).acall(redis, keys, args)
+
+
+# -- leases --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def stored(redis: Redis) -> StoredSource:
+    return StoredSource(redis)
+
+
+async def test_free_lease_is_acquired(stored: StoredSource) -> None:
+    """Who expects nobody and finds nobody holds the lease."""
+    store = stored.store()
+    assert [True, True] == await store.change_leases([(0, "", "a:1"), (1, "", "a:2")])
+    assert ["a:1", "a:2", ""] == await store.leases([0, 1, 2])
+
+
+async def test_held_lease_is_not_acquired(stored: StoredSource) -> None:
+    """Who expects something else than what is there changes nothing."""
+    store = stored.store()
+    await store.change_leases([(0, "", "a:1"), (1, "", "a:2")])
+    assert [False, False, True] == await store.change_leases([(0, "", "b:1"), (1, "a:1", "b:2"), (2, "", "b:3")])
+    assert ["a:1", "a:2", "b:3"] == await store.leases([0, 1, 2])
+
+
+async def test_lease_is_taken_over(stored: StoredSource) -> None:
+    """A takeover names the value it saw; of two who try, one succeeds."""
+    store = stored.store()
+    await store.change_leases([(0, "", "dead:1")])
+    assert [True] == await store.change_leases([(0, "dead:1", "a:1")])
+    assert [False] == await store.change_leases([(0, "dead:1", "b:1")])
+    assert ["a:1"] == await store.leases([0])
+
+
+async def test_lease_is_handed_back(stored: StoredSource) -> None:
+    """A lease handed back is gone; somebody else's is not handed back."""
+    store = stored.store()
+    await store.change_leases([(0, "", "a:1"), (1, "", "b:1")])
+    assert [True, False] == await store.change_leases([(0, "a:1", ""), (1, "a:1", "")])
+    assert ["", "b:1"] == await store.leases([0, 1])
+    assert not await stored.redis.exists(stored.of.lease(0))
+
+
+@pytest.mark.parametrize(("expected", "new"), [("", "a:1"), ("b:1", "a:1"), ("b:1", "")])
+async def test_repeated_change_of_a_lease_answers_the_same(stored: StoredSource, expected: str, new: str) -> None:
+    """A change whose reply was lost is repeated with the same answer, and changes nothing more."""
+    if expected:
+        await stored.redis.set(stored.of.lease(0), expected)
+    assert [True] == await stored.store().change_leases([(0, expected, new)])
+    before = await stored.dump()
+    assert [new.encode()] == await stored.repeat()
+    assert before == await stored.dump()
+
+
+async def test_own_token_is_not_another_one(stored: StoredSource) -> None:
+    """The same worker with a new token has to take over like everybody else."""
+    store = stored.store()
+    await store.change_leases([(0, "", "a:1")])
+    assert [False] == await store.change_leases([(0, "", "a:2")])
+
+
+# -- beats ---------------------------------------------------------------------------------------------------
+
+FLEET = [Keys().workers, Keys().active]
+
+
+async def test_beat_shows_the_fleet(redis: Redis) -> None:
+    """A beat writes the worker down and reads all workers, all active partitions and the time."""
+    await run(redis, "announce", [FLEET[1]], "bot/0", "bot/1")
+    await run(redis, "beat", FLEET, "a", "first")
+    now, workers, active = await run(redis, "beat", FLEET, "b", "second")
+    assert {b"a": b"first", b"b": b"second"} == dict(zip(workers[::2], workers[1::2], strict=True))
+    assert [b"bot/0", b"bot/1"] == active[::2]
+    assert all(abs(now - int(score)) <= 1 for score in active[1::2])
+
+
+async def test_repeated_beat_changes_nothing(redis: Redis) -> None:
+    """A beat whose reply was lost may be repeated."""
+    first = await run(redis, "beat", FLEET, "a", "1")
+    assert first[1:] == (await run(redis, "beat", FLEET, "a", "1"))[1:]
+
+
+async def test_goodbye_takes_a_worker_off(redis: Redis) -> None:
+    """A worker that leaves is gone at once, and may leave twice."""
+    await run(redis, "beat", FLEET, "a", "1")
+    await run(redis, "beat", FLEET, "b", "1")
+    for _ in range(2):
+        assert [b"b", b"1"] == (await run(redis, "beat", FLEET, "a", ""))[1]
+
+
+async def test_announcements_never_go_back(redis: Redis) -> None:
+    """A partition keeps the latest time at which it had news."""
+    await redis.zadd(FLEET[1], {"bot/0": 9_999_999_999})
+    await run(redis, "announce", [FLEET[1]], "bot/0")
+    assert 9_999_999_999 == await redis.zscore(FLEET[1], "bot/0")
+
+
+async def test_prune_forgets_what_has_not_moved(redis: Redis) -> None:
+    """Workers and partitions go if they are still as they were seen."""
+    for worker in "abc":
+        await run(redis, "beat", FLEET, worker, f"{worker}1")
+    await redis.zadd(FLEET[1], {"bot/0": 100, "bot/1": 100, "bot/2": 100})
+    await run(redis, "beat", FLEET, "b", "b2")
+    await redis.zadd(FLEET[1], {"bot/1": 101})
+    arguments = [2, "a", "a1", "b", "b1", "bot/0", "100", "bot/1", "100"]
+    assert 2 == await run(redis, "prune", FLEET, *arguments)
+    assert [b"b", b"c"] == sorted(await redis.hkeys(FLEET[0]))
+    assert [b"bot/2", b"bot/1"] == await redis.zrange(FLEET[1], 0, -1)
+    assert 0 == await run(redis, "prune", FLEET, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [[0], [1, "a", "1"], [0, "bot/0", "100"], [1, "no", "x", "bot/no", "1"]])
+async def test_prune_takes_any_mix(redis: Redis, arguments: list[Any]) -> None:
+    """Workers alone, partitions alone, nothing, or what was never there: each is fine."""
+    await run(redis, "beat", FLEET, "a", "1")
+    await redis.zadd(FLEET[1], {"bot/0": 100})
+    expected = {"a", "bot/0"} & {str(argument) for argument in arguments}
+    assert len(expected) == await run(redis, "prune", FLEET, *arguments)
+
+
+# -- generations ---------------------------------------------------------------------------------------------
+
+
+async def rotate(redis: Redis, expected: str, table: Table, *, fresh: bool = True) -> Table:
+    stored = await run(redis, "rotate_ids", ["ids"], expected, table.version, table.dump(), "1" if fresh else "0")
+    return Table.load(stored[0], stored[1])
+
+
+FIRST = Table("1", (Generation(1, 64, 1000),))
+SECOND = Table("2", (Generation(2, 128, 2000), Generation(1, 64, 1000, 2000)))
+OTHER = Table("2", (Generation(2, 4096, 2001), Generation(1, 64, 1000, 2001)))
+
+
+async def test_one_of_two_rotations_wins(redis: Redis) -> None:
+    """Of two workers that begin a generation at once one does, and both learn the same table."""
+    assert FIRST == await rotate(redis, "", FIRST)
+    assert SECOND == await rotate(redis, "1", SECOND)
+    assert SECOND == await rotate(redis, "1", OTHER)
+    assert SECOND == await rotate(redis, "", FIRST)
+
+
+async def test_new_generation_counts_from_nothing(redis: Redis) -> None:
+    """The count belongs to the newest generation, and a repeat does not reset it again."""
+    await rotate(redis, "", FIRST)
+    await redis.hincrby("ids", "count", 500)
+    await rotate(redis, "1", SECOND)
+    assert b"0" == await redis.hget("ids", "count")
+    await redis.hincrby("ids", "count", 70)
+    await rotate(redis, "1", SECOND)
+    assert b"70" == await redis.hget("ids", "count")
+
+
+async def test_table_may_change_within_a_generation(redis: Redis) -> None:
+    """Without a new generation the count goes on."""
+    await rotate(redis, "", FIRST)
+    await redis.hincrby("ids", "count", 500)
+    await rotate(redis, "1", SECOND, fresh=False)
+    assert b"500" == await redis.hget("ids", "count")
+
+
+async def test_workers_agree_on_the_first_generation(stored: StoredSource) -> None:
+    """Stores that start together use one table."""
+    await stored.set_up()
+    stores = [stored.store() for _ in range(3)]
+    tables = [await store._live_table() for store in stores]
+    assert [tables[0]] * 3 == tables
+    assert "1" == tables[0].version

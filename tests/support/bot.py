@@ -23,7 +23,7 @@ import orjson
 from pombo.producer import Producer, Receipt
 
 RECEIPT_S = 60.0
-_TICK_S = 0.005
+_LOOK_S = 0.005
 
 
 class Diary:
@@ -88,7 +88,7 @@ def repeat(producer: Producer, diary: Diary, path: Path, others: list[Path]) -> 
             event = waiting.pop(message_id, None)
             if event is not None and outcome == "accepted":
                 diary.note(event["userId"], producer.enqueue(event))
-        time.sleep(_TICK_S)
+        time.sleep(_LOOK_S)
     if waiting:
         sys.exit(f"{len(waiting)} events to repeat were never accepted")
 
@@ -111,8 +111,8 @@ class _Tail:
         return []
 
 
-def stream(producer: Producer, diary: Diary, name: str, users: int, rate: float) -> None:
-    """Issue events of some users in turn, `rate` a second, until SIGTERM."""
+def stream(producer: Producer, diary: Diary, name: str, *, users: int, rate: float, tick: float) -> None:
+    """Issue events of some users in turn, `rate` a second in bursts every `tick` seconds, until SIGTERM."""
     stopped = Stopped()
     begun, issued = time.monotonic(), 0
     names = cycle(f"{name}-u{number:03}" for number in range(users))
@@ -124,7 +124,7 @@ def stream(producer: Producer, diary: Diary, name: str, users: int, rate: float)
             receipt = producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id)
             diary.note(user, receipt)
         issued = due
-        stopped.wait(_TICK_S)
+        stopped.wait(tick)
 
 
 def fork(producer: Producer, diary: Diary, out: Path) -> None:
@@ -177,6 +177,7 @@ def main() -> None:
     steady.add_argument("name")
     steady.add_argument("--users", type=int, default=20)
     steady.add_argument("--rate", type=float, default=200.0)
+    steady.add_argument("--tick", type=float, default=0.02)
     modes.add_parser("fork")
     run(parser.parse_args())
 
@@ -191,7 +192,7 @@ def run(told: argparse.Namespace) -> None:
             case "repeat":
                 repeat(producer, diary, told.events, told.others)
             case "stream":
-                stream(producer, diary, told.name, told.users, told.rate)
+                stream(producer, diary, told.name, users=told.users, rate=told.rate, tick=told.tick)
             case "fork":
                 fork(producer, diary, told.out)
     diary.close()

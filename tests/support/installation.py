@@ -225,9 +225,12 @@ class Installation:
         options = ["-m", "support.bot", source, str(diary), "--budget", str(budget_s), mode, *argv]
         return Bot(self._start("bot", *options), diary)
 
-    def stream(self, source: str, name: str, *, users: int, rate: float, budget_s: float = 1.0) -> Bot:
+    def stream(
+        self, source: str, name: str, *, users: int, rate: float, budget_s: float = 1.0, tick_s: float = 0.02
+    ) -> Bot:
         """Start a bot that issues events until it is stopped, and wait for the first receipts."""
-        bot = self.bot(source, "stream", name, "--users", str(users), "--rate", str(rate), budget_s=budget_s)
+        options = ("--users", str(users), "--rate", str(rate), "--tick", str(tick_s))
+        bot = self.bot(source, "stream", name, *options, budget_s=budget_s)
         until(lambda: bot.diary.exists() and bot.diary.stat().st_size, f"receipts of {name}")
         return bot
 

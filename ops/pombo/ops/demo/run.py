@@ -100,6 +100,7 @@ class Demo:
             now = self._second()
             for fault in due(before, now):
                 await self._commit(fault)
+            await self._note_takeovers()
             before = now
             await asyncio.sleep(_TICK_S)
 

@@ -212,6 +212,7 @@ def test_seconds_are_read_and_kept_within_an_hour(value: str, seconds: float) ->
         *("", " ", "soon", "nan", "NaN", "inf", "-inf", "1e999", "0x10", "5, 10", "5;q=1", "\x00"),
         *("+5", "1e2", "1_0", "1.", ".5", "\u0663", "9" * 16, "9" * 5000),
     ],
+    ids=lambda value: repr(value)[:9],
 )
 def test_garbage_is_no_hint(value: str) -> None:
     """A value that is no time to wait counts as absent."""

@@ -49,6 +49,11 @@ def configure_logs(
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # RQ gives its logger handlers of its own, and keeps its lines from ours, when it starts before us.
+    worker = logging.getLogger("rq.worker")
+    worker.handlers.clear()
+    worker.propagate = True
+    worker.setLevel(logging.NOTSET)
 
 
 def get_logger(name: str) -> "BoundLogger":

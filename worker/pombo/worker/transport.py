@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -119,7 +120,7 @@ class HttpxTransport:
             sending = client.stream("POST", request.url, headers=dict(request.headers), content=request.body)
             async with sending as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, headers, await _body(response))
+                return Answer(response.status_code, headers, await _body(response, self._timeout_s))
         except httpx.HTTPError as error:
             failure = f"{type(error).__name__}: {error}".rstrip(": ")
             return Answer(None, failure=failure, unknown=not isinstance(error, _CERTAINLY_UNSENT))
@@ -148,14 +149,13 @@ class HttpxTransport:
         self._busy.clear()
 
 
-async def _body(response: httpx.Response) -> bytes:
-    """The start of an answer's body; what breaks off or cannot be decoded changes nothing about its status."""
+async def _body(response: httpx.Response, timeout_s: float) -> bytes:
+    """The start of an answer's body; what breaks off, drips or cannot be decoded changes nothing about its status."""
     found = b""
-    try:
-        async for piece in response.aiter_bytes():
-            found += piece
-            if len(found) >= MAX_ANSWER_BYTES:
-                break
-    except httpx.HTTPError:
-        pass
+    with suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            async for piece in response.aiter_bytes():
+                found += piece
+                if len(found) >= MAX_ANSWER_BYTES:
+                    break
     return found[:MAX_ANSWER_BYTES]

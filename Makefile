@@ -16,10 +16,10 @@ demo: setup ## watch events flow, in a world of its own
 	$(BIN)/pombo demo
 
 test: setup ## run the tests, against real servers
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not e2e"
 
-e2e: setup ## run the real dialogues alone
-	$(BIN)/pytest -m e2e
+e2e: setup ## run real dialogues through real processes: kills, holds and outages, with figures
+	$(BIN)/pytest -m e2e -p no:randomly
 
 check: setup ## format, lint, types, layers, generated references
 	$(BIN)/ruff format --check

@@ -31,7 +31,7 @@ WRITE_KEY = "k" * 32
 DEADLINE_S = 30.0
 
 
-PACE = Pace(beat=0.05, fence=0.4, takeover=0.6, forget=5)
+PACE = Pace(beat=0.05, fence=0.4, missing=0.3, takeover=0.6, forget=5)
 
 
 class NoJitter(random.Random):

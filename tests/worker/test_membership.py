@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pombo.worker.membership import PACE, Membership, Pace
 
-TAKEOVER_S, FORGET_S = PACE.takeover, PACE.forget
+MISSING_S, TAKEOVER_S, FORGET_S = PACE.missing, PACE.takeover, PACE.forget
 
 
 def test_whoever_beats_is_alive() -> None:
@@ -18,15 +18,13 @@ def test_whoever_beats_is_alive() -> None:
 
 
 def test_silence_counts_from_the_last_move() -> None:
-    """A silent worker is alive until just before the takeover time, and dead from then on."""
+    """A silent worker is given nothing after some beats, and is dead after the takeover time."""
     members = Membership()
     members.observe({"a": 1}, 100)
-    members.observe({"a": 1}, 100 + TAKEOVER_S - 0.001)
-    assert ({"a"}, False) == (
-        members.live(100 + TAKEOVER_S - 0.001),
-        members.dead("a", 100 + TAKEOVER_S - 0.001),
-    )
-    assert (set(), True) == (members.live(100 + TAKEOVER_S), members.dead("a", 100 + TAKEOVER_S))
+    members.observe({"a": 1}, 100 + MISSING_S - 0.001)
+    assert {"a"} == members.live(100 + MISSING_S - 0.001)
+    assert set() == members.live(100 + MISSING_S)
+    assert [False, True] == [members.dead("a", 100 + t) for t in (TAKEOVER_S - 0.001, TAKEOVER_S)]
 
 
 def test_any_change_of_the_beat_is_life() -> None:
@@ -34,15 +32,25 @@ def test_any_change_of_the_beat_is_life() -> None:
     members = Membership()
     members.observe({"a": 500}, 0)
     members.observe({"a": 1}, 7)
-    assert {"a"} == members.live(14)
+    assert {"a"} == members.live(9)
 
 
 def test_newcomer_counts_as_alive() -> None:
-    """Who is seen for the first time gets the full takeover time, however old its beat may be."""
+    """Who is seen for the first time, and of whose silence nothing is told, gets the full times."""
     members = Membership()
     members.observe({"old": 99_999}, 1000)
-    assert {"old"} == members.live(1007)
-    assert set() == members.live(1008)
+    assert {"old"} == members.live(1002)
+    assert [False, True] == [members.dead("old", t) for t in (1007, 1008)]
+
+
+def test_newcomer_believes_what_is_told_of_a_silence() -> None:
+    """A silence that began before we came counts, but never so much that we need see none of it ourselves."""
+    members = Membership()
+    members.observe({"quiet": 1, "long": 1, "odd": 1}, 100, {"quiet": 4.0, "long": 9999.0, "odd": -5.0})
+    assert {"odd"} == members.live(100)
+    assert [False, True] == [members.dead("quiet", t) for t in (103.9, 104)]
+    assert [False, True] == [members.dead("long", t) for t in (100 + MISSING_S - 0.001, 100 + MISSING_S)]
+    assert [False, True] == [members.dead("odd", t) for t in (107.9, 108)]
 
 
 def test_who_left_the_fleet_is_not_alive() -> None:
@@ -82,7 +90,7 @@ def test_excuse_starts_silences_anew() -> None:
     members.observe({"a": 1}, 0)
     members.dead("ghost", 0)
     members.excuse(100)
-    assert {"a"} == members.live(107)
+    assert {"a"} == members.live(102)
     assert (False, False) == (members.dead("a", 107), members.dead("ghost", 107))
     assert set() == members.silent(107)
     assert (True, True) == (members.dead("a", 108), members.dead("ghost", 108))
@@ -110,22 +118,23 @@ def test_a_worker_stops_before_it_is_taken_over() -> None:
     """The fence leaves room for a beat and a request's first byte before anyone takes over."""
     assert 2 * PACE.beat <= PACE.fence
     assert 2 * PACE.beat <= PACE.takeover - PACE.fence
+    assert 2 * PACE.beat <= PACE.missing < PACE.fence
     assert PACE.takeover < PACE.forget
 
 
 def test_pace_comes_from_outside() -> None:
     """A fleet may be told to notice faster or slower."""
-    members = Membership(Pace(beat=0.1, fence=0.4, takeover=0.6, forget=2.0))
+    members = Membership(Pace(beat=0.1, fence=0.4, missing=0.3, takeover=0.6, forget=2.0))
     members.observe({"a": 1}, 0)
-    assert ({"a"}, False) == (members.live(0.59), members.dead("a", 0.59))
-    assert (set(), True) == (members.live(0.6), members.dead("a", 0.6))
+    assert ({"a"}, set()) == (members.live(0.29), members.live(0.3))
+    assert (False, True) == (members.dead("a", 0.59), members.dead("a", 0.6))
     assert ({"a"}, set()) == (members.silent(2.0), members.silent(1.9))
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 3), st.dictionaries(st.sampled_from("abc"), st.integers(0, 3))), max_size=30))
 def test_nobody_is_alive_and_dead_at_once(steps: list[tuple[float, dict[str, int]]]) -> None:
-    """The living are in the fleet, not dead, and beat less than the takeover time ago, whatever is seen."""
+    """The living are in the fleet, not dead, and beat lately, whatever is seen."""
     members, now = Membership(), 0.0
     moved: dict[str, tuple[int, float]] = {}
     for pause, beats in steps:
@@ -133,7 +142,7 @@ def test_nobody_is_alive_and_dead_at_once(steps: list[tuple[float, dict[str, int
         members.observe(beats, now)
         moved = {w: (b, moved[w][1]) if w in moved and moved[w][0] == b else (b, now) for w, b in beats.items()}
         expected = {worker for worker, (_, since) in moved.items() if now - since < TAKEOVER_S}
-        assert expected == members.live(now)
+        assert {worker for worker, (_, since) in moved.items() if now - since < MISSING_S} == members.live(now)
         assert not any(members.dead(worker, now) for worker in members.live(now))
         assert all(members.dead(worker, now) for worker in moved.keys() - expected)
         assert members.silent(now) <= moved.keys() - expected

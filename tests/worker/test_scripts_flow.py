@@ -1,5 +1,6 @@
 """The gate, and what shuts it, straight against the server."""
 
+import math
 from typing import Any
 
 import pytest
@@ -216,8 +217,10 @@ async def test_hold_keeps_a_debt(stored: StoredSource, debt: float) -> None:
     await store.hold(0)
     assert debt == await tokens(stored)
     _, closed, _ = await try_claim(stored, store)
-    # The ramp begins with 100 events a second, and one token is enough to begin with.
-    assert ("rate", near((1 - debt) / 100, 0.1)) == (closed.reason if closed else "", closed.wait_s if closed else 0)
+    # The ramp begins with 100 events a second and doubles every half second: 72 · (4^t - 1) of them after t seconds.
+    # One token is enough to begin with.
+    wait = math.log(1 + (1 - debt) / 72.13, 4)
+    assert ("rate", near(wait, 0.1)) == (closed.reason if closed else "", closed.wait_s if closed else 0)
     await store.hold(60)
     until = int(await stored.redis.hget(stored.of.flow, "hold_until") or 0)
     assert (debt, b"%d" % until) == (await tokens(stored), await stored.redis.hget(stored.of.rate, "at"))

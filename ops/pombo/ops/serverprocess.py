@@ -132,6 +132,7 @@ def ask(home: ServerHome) -> Answer | Literal["loading"] | None:
     """Ask the server on the home's socket who it is; None if none answers that works on this home's data."""
     try:
         with connect(server_url(home)) as client:
+            client.ping()
             info = client.info("server")
             folder = client.config_get("dir")["dir"]
     except BusyLoadingError:

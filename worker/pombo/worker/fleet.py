@@ -75,14 +75,17 @@ class Fleet:
         self._seconds = int(reply[0])
         self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
         self._active = {k.decode(): int(float(v)) for k, v in zip(reply[2][::2], reply[2][1::2], strict=True)}
-        self._membership.observe({w: _read_beat(text) for w, text in self._workers.items()}, self._clock.monotonic())
+        beats = {worker: _read_beat(text) for worker, text in self._workers.items()}
+        # Each wrote the second of its beat before, and seconds are whole: two of them say nothing.
+        silences = {w: self._seconds - _read_at(text, self._seconds) - 2.0 for w, text in self._workers.items()}
+        self._membership.observe(beats, self._clock.monotonic(), silences)
         self._guard.confirm(begun)
         self._shown = begun
 
     def _describe(self, partitions: int) -> bytes:
         return orjson.dumps({
             "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(), "partitions": partitions,
-            "started": self._started, "stopping": self.stopping,
+            "started": self._started, "at": self._seconds, "stopping": self.stopping,
         })  # fmt: skip
 
     def excuse(self) -> None:
@@ -143,3 +146,10 @@ def _is_stopping(text: bytes) -> bool:
         return bool(orjson.loads(text).get("stopping"))
     except (ValueError, AttributeError):
         return False
+
+
+def _read_at(text: bytes, default: int) -> int:
+    try:
+        return int(orjson.loads(text)["at"]) or default
+    except (ValueError, KeyError, TypeError):
+        return default

@@ -36,6 +36,7 @@ class Holding:
     part: Part | None = None
     delivery: asyncio.Task[None] | None = None
     leaving: bool = False
+    claiming: bool = False
     blocked: str = ""
     batch_events: float = 1.0
 
@@ -86,6 +87,8 @@ class Lane:
         self.lost: set[int] = set()
         self.outdated = False
         self._woken = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._changed = asyncio.Event()
         self._shut_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -130,11 +133,13 @@ class Lane:
     @property
     def busy(self) -> bool:
         """Whether requests are under way."""
-        return bool(self._tasks)
+        return bool(self._tasks) or not self._idle.is_set()
 
     def released(self) -> list[Holding]:
         """Partitions that are done leaving: their leases may be handed back."""
-        return [h for h in self.holdings.values() if (h.leaving or self.stopping) and h.delivery is None]
+        return [
+            h for h in self.holdings.values() if (h.leaving or self.stopping) and h.delivery is None and not h.claiming
+        ]
 
     def forget(self, partition: int) -> None:
         """Drop a partition whose lease is handed back or lost."""
@@ -173,6 +178,7 @@ class Lane:
 
     async def finished(self) -> None:
         """Wait until no request is under way."""
+        await self._idle.wait()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -284,9 +290,22 @@ class Lane:
 
     async def _claim(self, shares: Sequence[Share]) -> bool:
         """Claim for one request and start it; False when the gate is shut."""
-        holdings = [self.holdings[share.partition] for share in shares if share.partition in self.holdings]
-        parts = [self._part(self.holdings[s.partition], s) for s in shares if s.partition in self.holdings]
-        claim = await self.store.claim(parts)
+        if self.stopping:
+            return False
+        shares = [s for s in shares if (h := self.holdings.get(s.partition)) is not None and not h.leaving]
+        holdings = [self.holdings[share.partition] for share in shares]
+        parts = [self._part(self.holdings[s.partition], s) for s in shares]
+        if not parts:
+            return True
+        for holding in holdings:
+            holding.claiming = True
+        self._idle.clear()
+        try:
+            claim = await self.store.claim(parts)
+        finally:
+            for holding in holdings:
+                holding.claiming = False
+            self._idle.set()
         ready = self._sort(holdings, parts, claim)
         if ready:
             delivery = Delivery(self, [part for _, part in ready], probe=claim.probe)

@@ -12,6 +12,8 @@ class Pace:
     """Between two beats of a worker."""
     fence: float = 6.0
     """Silence after which a worker itself sends nothing more: less than `takeover`, so that it stops first."""
+    missing: float = 3.0
+    """Silence after which a worker is given no partitions: some beats, so that one late beat moves nothing."""
     takeover: float = 8.0
     """Silence after which a worker counts as dead and its leases are taken over."""
     forget: float = 60.0
@@ -35,15 +37,26 @@ class Membership:
     _seen: dict[str, _Sighting] = field(default_factory=dict)
     _absent: dict[str, float] = field(default_factory=dict)
 
-    def observe(self, beats: Mapping[str, int], now: float) -> None:
-        """Take in the beats read at `now`; one that was never seen counts as alive."""
+    def observe(self, beats: Mapping[str, int], now: float, silences: Mapping[str, float] | None = None) -> None:
+        """Take in the beats read at `now`.
+
+        Args:
+            beats: each worker's counter.
+            now: monotonic seconds.
+            silences: seconds that workers seem to have been silent, by Redis' clock: for those never seen before.
+                Believed only so far that the takeover still needs a silence of our own seeing.
+        """
+        most = self.pace.takeover - self.pace.missing
         for gone in self._seen.keys() - beats.keys():
             del self._seen[gone]
         for back in self._absent.keys() & beats.keys():
             del self._absent[back]
         for worker, beat in beats.items():
             sighting = self._seen.get(worker)
-            if sighting is None or sighting.beat != beat:
+            if sighting is None:
+                told = (silences or {}).get(worker, 0.0)
+                self._seen[worker] = _Sighting(beat, now - min(max(told, 0.0), most))
+            elif sighting.beat != beat:
                 self._seen[worker] = _Sighting(beat, now)
 
     def excuse(self, now: float) -> None:
@@ -53,8 +66,8 @@ class Membership:
         self._absent = dict.fromkeys(self._absent, now)
 
     def live(self, now: float) -> set[str]:
-        """The workers whose beat moved within the takeover time."""
-        return {worker for worker, s in self._seen.items() if now - s.moved < self.pace.takeover}
+        """The workers that may be given partitions: their beat moved lately."""
+        return {worker for worker, s in self._seen.items() if now - s.moved < self.pace.missing}
 
     def silent(self, now: float) -> set[str]:
         """The workers to forget."""

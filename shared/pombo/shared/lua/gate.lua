@@ -13,6 +13,11 @@ local function milliseconds()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- Events that the ramp lets through in its first `since` ms.
+local function ramped(since)
+  return RAMP_START * RAMP_DOUBLING_MS / 1000 / math.log(2) * (2 ^ (math.max(0, since) / RAMP_DOUBLING_MS) - 1)
+end
+
 local function effective_rate(limit, hold_until, now)
   local since = now - hold_until
   if hold_until > 0 and since < RAMP_MS then
@@ -49,10 +54,22 @@ local function gate(flow_key, rate_key, limit, burst, events, now)
   local stored = redis.call('HMGET', rate_key, 'tokens', 'at')
   local tokens = tonumber(stored[1] or burst)
   local elapsed = math.max(0, now - tonumber(stored[2] or now))
-  tokens = math.min(burst, tokens + rate * elapsed / 1000)
+  if ramping then
+    -- What the ramp has let through since: its integral, not its present height.
+    tokens = math.min(burst, tokens + ramped(now - hold_until) - ramped(now - hold_until - elapsed))
+  else
+    tokens = math.min(burst, tokens + rate * elapsed / 1000)
+  end
   local needed = ramping and 1 or math.min(events, burst)
   if tokens < needed then
-    return { open = false, reason = 'rate', wait = math.ceil((needed - tokens) / rate * 1000) }
+    local wait = (needed - tokens) / rate * 1000
+    if ramping then
+      -- The rate doubles meanwhile: at its present height a debt would seem to take all of the ramp.
+      local since, log2 = now - hold_until, math.log(2)
+      local grown = (needed - tokens) * log2 * 1000 / (RAMP_START * RAMP_DOUBLING_MS)
+      wait = math.min(wait, RAMP_DOUBLING_MS * math.log(2 ^ (since / RAMP_DOUBLING_MS) + grown) / log2 - since)
+    end
+    return { open = false, reason = 'rate', wait = math.ceil(wait) }
   end
   return { open = true, probe = probe, rate = rate, tokens = tokens }
 end

@@ -80,8 +80,9 @@ class FleetCollector(Collector):
         # Scrapes may overlap, each in a thread of its own.
         with self._guard:
             now = self._clock.monotonic()
-            self._membership.observe({worker.id: worker.beat for worker in overview.workers}, now)
-            return self._membership.live(now)
+            beats = {worker.id: worker.beat for worker in overview.workers}
+            self._membership.observe(beats, now)
+            return {worker for worker in beats if not self._membership.dead(worker, now)}
 
 
 def fleet_registry(settings: Settings, secrets: Secrets) -> CollectorRegistry:

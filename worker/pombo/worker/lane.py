@@ -200,6 +200,7 @@ class Lane:
         for holding, lease in zip(fresh, leases, strict=True):
             if lease != holding.lease:
                 self._lose(holding)
+            if not self._ours(holding):
                 continue
             try:
                 part = await self.store.resume(holding.partition, holding.lease)
@@ -207,7 +208,7 @@ class Lane:
                 self._block(holding, error)
                 continue
             holding.fresh = False
-            if part is not None:
+            if part is not None and self._ours(holding):
                 self.tools.room.used += sum(entry.raw for entry in part.entries)
                 self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
 
@@ -218,7 +219,7 @@ class Lane:
         asked = [(h.partition, h.behind, self._count(h)) for h in wanted]
         replies = await self.store.read(asked)
         for holding, (_, behind, count), entries in zip(wanted, asked, replies, strict=True):
-            if holding.behind == behind:
+            if self._ours(holding) and holding.behind == behind:
                 await self._take_in(holding, entries, full=len(entries) == count)
 
     def _wants_entries(self, holding: Holding) -> bool:
@@ -370,9 +371,14 @@ class Lane:
                 holding.fresh = True
         self._woken.set()
 
+    def _ours(self, holding: Holding) -> bool:
+        """Whether it is still the one we have of its partition: it may have gone, or gone and come, during a wait."""
+        return self.holdings.get(holding.partition) is holding
+
     def _lose(self, holding: Holding) -> None:
-        self.lost.add(holding.partition)
-        self.forget(holding.partition)
+        if self._ours(holding):
+            self.lost.add(holding.partition)
+            self.forget(holding.partition)
 
     def _back_off(self) -> None:
         """What crashed once may crash again: try in a second, not at once."""

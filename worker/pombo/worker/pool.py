@@ -161,6 +161,8 @@ class Pool:
         lane = self.lanes.pop(name)
         lane.stop()
         lane.abandon()
+        for partition in list(lane.holdings):
+            lane.forget(partition)
         await _end([self._loops.pop(name)])
 
     # -- partitions -----------------------------------------------------------------------------------------------

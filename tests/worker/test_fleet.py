@@ -6,6 +6,7 @@ from typing import cast
 import orjson
 
 from pombo.shared import batches
+from pombo.shared.flow import read_flow
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
 from support.world import WRITE_KEY, World, body
@@ -166,6 +167,12 @@ async def test_an_unknown_version_is_left_alone(world: World) -> None:
     assert 1 == (await world.ledger())["queued"]
     ((_, fields),) = await world.redis.xrange(world.keys.of("bot").stream(0)) or []
     assert newer == (fields or {})[b"b"]
+
+    async def shown() -> bool:
+        reason = (await read_flow(world.redis, world.keys.of("bot"))).reason or ""
+        return reason.startswith("partition 0 waits: record batch has version 9")
+
+    await world.until(shown, "operators to see why it waits")
     assert [] == await world.letters()
 
 

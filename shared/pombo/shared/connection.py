@@ -7,6 +7,7 @@ token, or not at all.
 import asyncio
 import builtins
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -185,6 +186,12 @@ def _options(timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:
         "protocol": 2,
         "decode_responses": False,
     }
+
+
+async def forsake(redis: "AsyncRedis") -> None:
+    """Close idle connections after READONLY: a demoted master keeps its clients, its name may lead to the new one."""
+    with suppress(RedisError, OSError):
+        await redis.connection_pool.disconnect(inuse_connections=False)
 
 
 def refused(error: RedisError) -> bool:

@@ -1,7 +1,7 @@
 """Flow: whether a source may send now, as the whole fleet sees it, and an operator's say in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Self, cast
 
@@ -9,6 +9,9 @@ from redis.asyncio import Redis
 
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.scripts import script
+
+BLOCKED = "blocked:"
+"""Prefix of the flow's fields that say why a partition, or (`blocked:key`) the whole source, waits for a person."""
 
 State = Literal["active", "held", "parked", "paused"]
 
@@ -28,6 +31,8 @@ class Flow:
     hold_until: int | None = None
     """End of the last hold, over or not."""
     last_success: int | None = None
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    """Why partitions, by number, or `key` for all, wait: stored by another version, or unreadable."""
 
     @classmethod
     def parse(cls, stored: Mapping[bytes, bytes], now: int) -> Self:
@@ -41,6 +46,7 @@ class Flow:
             paused="paused" in text,
             hold_until=_time(text, "hold_until"),
             last_success=_time(text, "last_success"),
+            blocked={n.removeprefix(BLOCKED): why for n, why in sorted(text.items()) if n.startswith(BLOCKED)},
         )
 
     @property
@@ -61,8 +67,11 @@ class Flow:
 
     @property
     def reason(self) -> str | None:
-        """Why the source is parked; None in any other state."""
-        return self.parked
+        """Why the source is parked, or what blocks a part of it; None when nothing does."""
+        if self.parked is not None or not self.blocked:
+            return self.parked
+        where, why = next(iter(self.blocked.items()))
+        return why if where == "key" else f"partition {where} waits: {why}"
 
 
 def _time(text: Mapping[str, str], field: str) -> int | None:

@@ -37,8 +37,9 @@ _ANSWER_CHARACTERS = 2048
 class Answer:
     """What came back for one request.
 
-    `status` is None when no answer came; `failure` then says what happened, and `unknown` whether Segment may
-    have accepted the request all the same. Header names are in lower case.
+    `status` is None when no answer came; `failure` then says what happened, `unknown` whether Segment may have
+    accepted the request all the same, and `unusable` that the endpoint can never be reached as it is written. Header
+    names are in lower case.
     """
 
     status: int | None
@@ -46,6 +47,7 @@ class Answer:
     body: bytes = b""
     failure: str = ""
     unknown: bool = False
+    unusable: bool = False
 
     def text(self) -> str:
         """The body, or the failure, as a dead letter keeps it: 2,048 characters at most."""
@@ -66,7 +68,8 @@ class Outcome(Enum):
 class Verdict:
     """What an answer means.
 
-    `wait` is for HOLD: seconds asked for, or None when Segment named none. `reason` is for PARK (a sentence) and
+    `wait` is for HOLD the seconds asked for, or None when Segment named none, and for RETRY the backoff. `reason` is
+    for PARK (a sentence) and
     REFUSED (a dead reason). `unknown` is for RETRY: the events may have arrived.
     """
 
@@ -80,7 +83,7 @@ def classify(answer: Answer, now: datetime) -> Verdict:
     """Judge an answer that was read at `now` (UTC)."""
     status = answer.status
     if status is None:
-        return Verdict(Outcome.RETRY, reason=answer.failure, unknown=answer.unknown)
+        return _silence(answer)
     if 200 <= status < 300:
         if not _says_failure(answer.body):
             return Verdict(Outcome.DELIVERED)
@@ -93,6 +96,12 @@ def classify(answer: Answer, now: datetime) -> Verdict:
     if _retryable(status):
         return Verdict(Outcome.RETRY, reason=f"status {status}")
     return Verdict(Outcome.PARK, reason=_park_reason(status))
+
+
+def _silence(answer: Answer) -> Verdict:
+    if answer.unusable:
+        return Verdict(Outcome.PARK, reason=f"the endpoint cannot be used: {answer.failure}; `pombo sources set`")
+    return Verdict(Outcome.RETRY, reason=answer.failure, unknown=answer.unknown)
 
 
 def _retryable(status: int) -> bool:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Protocol
@@ -122,6 +122,8 @@ class Delivery:
     parts: list[Part]
     sends: int = 0
     probe: bool = False
+    prompt: bool = True
+    _evidence: int = 0
     _admitted: bool = False
     _accepted: bool = False
     _limited: int = 0
@@ -131,7 +133,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Work until every event is settled, lost to another worker, or left at a stop."""
-        self._admitted = self.sends == 0
+        self._admitted = self.sends == 0 and self.prompt
         pending = chunks(self.parts, self.sends)[::-1]
         while pending:
             chunk = pending.pop().without(self._lost)
@@ -149,7 +151,7 @@ class Delivery:
             if not await self._admission(chunk):
                 return _Ending.STOPPED if self.lane.stopping or chunk.without(self._lost).events else _Ending.DONE
             chunk.slices = chunk.without(self._lost).slices
-            answer, verdict = await self._exchange(chunk)
+            answer, verdict = await self._exchange(chunk, failures)
             if verdict.outcome is Outcome.DELIVERED:
                 await self._deliver(chunk)
                 return _Ending.DONE
@@ -211,14 +213,17 @@ class Delivery:
 
     # -- the request ----------------------------------------------------------------------------------------------
 
-    async def _exchange(self, chunk: Chunk) -> tuple[Answer, Verdict]:
+    async def _exchange(self, chunk: Chunk, failures: int) -> tuple[Answer, Verdict]:
         tools, source = self.lane.tools, self.lane.source
+        self._evidence = self.lane.version
         bodies = chunk.bodies()
         request = make_request(source.url, self.lane.write_key, bodies, sends=chunk.sends, now=tools.clock.now())
         started = tools.clock.monotonic()
         answer = await tools.transport.post(request)
         seconds = tools.clock.monotonic() - started
         verdict = classify(answer, tools.clock.now())
+        if verdict.outcome is Outcome.RETRY:
+            verdict = replace(verdict, wait=backoff(failures + 1, tools.rng))
         chunk.note(self._history(answer, verdict, seconds))
         self._count(chunk, request, answer, verdict, seconds)
         return answer, verdict
@@ -284,7 +289,7 @@ class Delivery:
         await self.lane.store.hold(seconds)
 
     async def _park(self, reason: str) -> None:
-        if await self.lane.store.park(reason, self.lane.version):
+        if await self.lane.store.park(reason, self._evidence):
             log.error("source.parked", source=self.lane.source.name, reason=reason)
 
     async def _fail(self, chunk: Chunk, failures: int, answer: Answer, verdict: Verdict) -> _Ending | None:
@@ -299,8 +304,7 @@ class Delivery:
         if decision is not Decision.RETRY:
             await self._bury([_Suspect(one, answer, decision.value) for one in chunk.singles()])
             return _Ending.DONE
-        wait = backoff(failures, self.lane.tools.rng)
-        return None if await self.lane.pause(wait, chunk.parts) else _Ending.STOPPED
+        return None if await self.lane.pause(verdict.wait or 0, chunk.parts) else _Ending.STOPPED
 
     def _trouble(self, chunk: Chunk, failures: int, now: int) -> Trouble:
         return Trouble(
@@ -314,8 +318,8 @@ class Delivery:
     async def _judge_suspects(self) -> list[Chunk]:
         """Decide about events refused alone when nothing of their request was accepted."""
         suspects = [s for s in self._suspects if s.chunk.without(self._lost).events]
-        self._suspects = []
-        if len(suspects) < PARK_SUSPECTS:
+        refused, self._suspects = len(self._suspects), []
+        if not suspects or refused < PARK_SUSPECTS:
             await self._bury(suspects)
             return []
         await self._park(f"Segment refuses every event, each alone: {self._public(suspects[-1].answer)[:200]}")

@@ -124,7 +124,7 @@ class Fleet:
         """Forget workers silent for long, and the `idle` partitions unless they had news since."""
         silent = self._membership.silent(self._clock.monotonic()) - {self.id}
         workers = [x for w in silent for x in (w, self._workers.get(w, b""))]
-        partitions = [x for p in idle for x in (p, str(self._active[p]))]
+        partitions = [x for p in idle for x in (p, str(self._active.get(p, -1)))]
         if workers or partitions:
             keys = [self._keys.workers, self._keys.active]
             await link.script("prune", keys, [len(silent), *workers, *partitions])

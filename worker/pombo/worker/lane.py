@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.errors import CorruptBatchError, PomboError, StoredVersionError
 from pombo.shared.logs import get_logger
@@ -21,6 +22,8 @@ log = get_logger("pombo.worker.lane")
 _READ_AT_ONCE: Final = 1000
 _READ_IN_NEED: Final = 10
 _SHUT_POLL_S: Final = 30.0
+_CRASHED_S: Final = 1.0
+_PROMPT_S: Final = 0.1
 _POLL_S: Final = 30.0
 
 
@@ -38,7 +41,8 @@ class Holding:
     leaving: bool = False
     claiming: bool = False
     blocked: str = ""
-    batch_events: float = 1.0
+    resting: bool = False
+    batch_events: float = MAX_EVENTS
 
     @property
     def behind(self) -> str:
@@ -190,27 +194,52 @@ class Lane:
     async def _sleep(self) -> None:
         shut = self._shut_until - self.tools.clock.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(shut if shut > 0 else _POLL_S):
+            # A gate that opened since the last look is no reason to sleep: 0 is "not shut", the past is "look now".
+            async with asyncio.timeout(max(0.0, shut) if self._shut_until else _POLL_S):
                 await self._woken.wait()
         self._woken.clear()
+        if not self._is_shut():
+            self._shut_until = 0.0
 
     async def _resume(self) -> None:
-        fresh = [h for h in self.holdings.values() if h.fresh and not h.leaving and h.delivery is None]
+        fresh = [h for h in self.holdings.values() if h.fresh and not (h.leaving or h.resting or h.delivery)]
         leases = await self.store.leases([h.partition for h in fresh]) if fresh else []
         for holding, lease in zip(fresh, leases, strict=True):
             if lease != holding.lease:
                 self._lose(holding)
-            if not self._ours(holding):
-                continue
-            try:
+            elif self._wanted(holding):
+                await self._resume_one(holding)
+
+    async def _resume_one(self, holding: Holding) -> None:
+        try:
+            with self._claiming([holding]):
                 part = await self.store.resume(holding.partition, holding.lease)
-            except (StoredVersionError, CorruptBatchError) as error:
-                self._block(holding, error)
-                continue
-            holding.fresh = False
-            if part is not None and self._ours(holding):
-                self.tools.room.used += sum(entry.raw for entry in part.entries)
-                self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
+        except (StoredVersionError, CorruptBatchError) as error:
+            await self._block(holding, error)
+            return
+        if not self._wanted(holding):
+            return
+        holding.fresh = False
+        if part is not None:
+            self.tools.room.used += sum(entry.raw for entry in part.entries)
+            self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
+
+    @contextmanager
+    def _claiming(self, holdings: Sequence[Holding]) -> Iterator[None]:
+        """Keep leases from being handed back while a record may come into our hands."""
+        for holding in holdings:
+            holding.claiming = True
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            for holding in holdings:
+                holding.claiming = False
+            self._idle.set()
+
+    def _wanted(self, holding: Holding) -> bool:
+        """Whether it is still ours to send for."""
+        return self._ours(holding) and not (self.stopping or holding.leaving)
 
     async def _fill(self) -> None:
         wanted = [h for h in self.holdings.values() if self._wants_entries(h)]
@@ -236,6 +265,9 @@ class Lane:
     async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
         holding.hungry = full
         for raw in entries:
+            if holding.ahead and (self.tools.room.full or holding.events_ahead >= MAX_CLAIM_EVENTS):
+                holding.hungry = True
+                break
             try:
                 holding.take_in(raw.decode(), self.tools.room)
             except CorruptBatchError as error:
@@ -243,7 +275,7 @@ class Lane:
                 break
             except StoredVersionError as error:
                 if not holding.ahead and holding.part is None:
-                    self._block(holding, error)
+                    await self._block(holding, error)
                 holding.hungry = False
                 break
         if entries:
@@ -271,9 +303,10 @@ class Lane:
         holding.hungry = True
         self._woken.set()
 
-    def _block(self, holding: Holding, error: PomboError) -> None:
-        if not holding.blocked:
+    async def _block(self, holding: Holding, error: PomboError) -> None:
+        if holding.blocked != str(error):
             log.error("partition.blocked", source=self.source.name, partition=holding.partition, error=str(error))
+            await self.store.note_block(holding.partition, str(error))
         holding.blocked = str(error)
 
     async def _launch(self) -> None:
@@ -291,25 +324,19 @@ class Lane:
 
     async def _claim(self, shares: Sequence[Share]) -> bool:
         """Claim for one request and start it; False when the gate is shut."""
-        if self.stopping:
-            return False
-        shares = [s for s in shares if (h := self.holdings.get(s.partition)) is not None and not h.leaving]
+        shares = [s for s in shares if (h := self.holdings.get(s.partition)) is not None and self._wanted(h)]
         holdings = [self.holdings[share.partition] for share in shares]
         parts = [self._part(self.holdings[s.partition], s) for s in shares]
         if not parts:
             return True
-        for holding in holdings:
-            holding.claiming = True
-        self._idle.clear()
-        try:
+        begun = self.tools.clock.monotonic()
+        with self._claiming(holdings):
             claim = await self.store.claim(parts)
-        finally:
-            for holding in holdings:
-                holding.claiming = False
-            self._idle.set()
+        # A claim that was repeated may have asked the gate long ago; then it is asked again.
+        prompt = self.tools.clock.monotonic() - begun < _PROMPT_S
         ready = self._sort(holdings, parts, claim)
         if ready:
-            delivery = Delivery(self, [part for _, part in ready], probe=claim.probe)
+            delivery = Delivery(self, [part for _, part in ready], probe=claim.probe, prompt=prompt)
             self._start(ready, delivery)
         if claim.closed is not None:
             self._shut(claim.closed)
@@ -361,7 +388,7 @@ class Lane:
         failed = not task.cancelled() and task.exception() is not None
         if failed:
             log.error("delivery.crashed", source=self.source.name, exc_info=task.exception())
-            self._back_off()
+            asyncio.get_running_loop().call_later(_CRASHED_S, self._rested, [holding for holding, _ in pairs])
         for holding, part in pairs:
             self.tools.room.used -= sum(entry.raw for entry in part.entries)
             holding.part = holding.delivery = None
@@ -369,6 +396,12 @@ class Lane:
             if part.todo or failed or task.cancelled():
                 holding.forget(self.tools.room)
                 holding.fresh = True
+                holding.resting = failed
+        self._woken.set()
+
+    def _rested(self, holdings: Sequence[Holding]) -> None:
+        for holding in holdings:
+            holding.resting = False
         self._woken.set()
 
     def _ours(self, holding: Holding) -> bool:

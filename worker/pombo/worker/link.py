@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from pombo.shared.clock import Clock
-from pombo.shared.connection import transient
+from pombo.shared.connection import forsake, transient
 from pombo.shared.logs import get_logger
 from pombo.shared.scripts import Argument, script
 from pombo.worker.metrics import Metrics
@@ -50,6 +50,8 @@ class Link:
                 if not transient(error):
                     raise
                 self._note_trouble(operation, error)
+                if isinstance(error, ReadOnlyError):
+                    await forsake(self.redis)
             else:
                 self._note_health()
                 return reply

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError
 
-from pombo.shared.connection import transient
+from pombo.shared.connection import forsake, transient
 from pombo.shared.errors import PomboError
+from pombo.shared.flow import BLOCKED
 from pombo.shared.keys import Keys
 from pombo.shared.logs import get_logger
 from pombo.shared.registry import Registry
@@ -22,7 +24,10 @@ from pombo.worker.store import Flow, SourceStore, flow_of, new_token
 log = get_logger("pombo.worker.pool")
 
 SWEEP_S = 60.0
-STOP_GRACE_S = 25.0
+STOP_GRACE_S = 23.0
+"""For a stop from beginning to end; platforms often kill after 30 s, and the contract says 25."""
+_HAND_BACK_S = 2.0
+"""For handing leases back: when Redis is away, others find them by our silence."""
 _BEAT_TIMEOUT_S = 3.0
 _TEND_TIMEOUT_S = 10.0
 
@@ -84,6 +89,8 @@ class Pool:
             except (RedisError, OSError, TimeoutError) as error:
                 if not (isinstance(error, TimeoutError) or transient(error)):
                     raise
+                if isinstance(error, ReadOnlyError):
+                    await forsake(self._redis)
                 self.fleet.excuse()
                 log.debug("worker.beat_failed", error=f"{type(error).__name__}: {error}")
             self._nudged.set()
@@ -122,8 +129,14 @@ class Pool:
             if source is None or source.incarnation != lane.source.incarnation:
                 await self._close_lane(name)
                 continue
+            try:
+                write_key = await self._registry.write_key(name)
+            except PomboError as error:
+                await self._refuse(name, error)
+                await self._close_lane(name)
+                continue
             lane.store.flow = self._flow(source)
-            lane.renew(source, await self._registry.write_key(name), snapshot.version)
+            lane.renew(source, write_key, snapshot.version)
         self._version = snapshot.version
 
     def _tell_changes(self) -> None:
@@ -148,22 +161,28 @@ class Pool:
         try:
             write_key = await self._registry.write_key(name)
         except PomboError as error:
-            self._unusable.add(name)
-            log.error("source.unusable", source=name, error=str(error))
+            await self._refuse(name, error)
             return None
+        await self._redis.hdel(self._keys.of(name).flow, f"{BLOCKED}key")
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
         store.flow = self._flow(source)
         lane = self.lanes[name] = Lane(source, write_key, self._version, store, self._tools)
         self._loops[name] = asyncio.create_task(lane.run())
         return lane
 
+    async def _refuse(self, name: str, error: PomboError) -> None:
+        """Leave a source alone until the registry changes, and say so."""
+        self._unusable.add(name)
+        log.error("source.unusable", source=name, error=str(error))
+        await self._redis.hset(self._keys.of(name).flow, f"{BLOCKED}key", str(error))
+
     async def _close_lane(self, name: str) -> None:
         lane = self.lanes.pop(name)
         lane.stop()
         lane.abandon()
+        await _end([self._loops.pop(name)])
         for partition in list(lane.holdings):
             lane.forget(partition)
-        await _end([self._loops.pop(name)])
 
     # -- partitions -----------------------------------------------------------------------------------------------
 
@@ -289,15 +308,22 @@ class Pool:
 
     async def _wind_down(self) -> None:
         lanes = list(self.lanes.values())
-        await asyncio.gather(*(self._hand_back(lane) for lane in lanes))
+        await self._hand_all_back(lanes)
         busy = [asyncio.create_task(lane.finished()) for lane in lanes if lane.busy]
         if busy:
-            await asyncio.wait(busy, timeout=STOP_GRACE_S - 3)
+            await asyncio.wait(busy, timeout=STOP_GRACE_S - 2 * _HAND_BACK_S - 1)
         for lane in lanes:
             lane.abandon()
             await lane.finished()
-        await asyncio.gather(*(self._hand_back(lane) for lane in lanes))
-        await self.fleet.leave(self._link)
+        await self._hand_all_back(lanes)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HAND_BACK_S):
+                await self.fleet.leave(self._link)
+
+    async def _hand_all_back(self, lanes: Sequence[Lane]) -> None:
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(_HAND_BACK_S):
+                await asyncio.gather(*(self._hand_back(lane) for lane in lanes))
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

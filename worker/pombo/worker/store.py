@@ -10,6 +10,7 @@ import orjson
 from pombo.shared import batches
 from pombo.shared.clock import Clock
 from pombo.shared.errors import CorruptBatchError, StoredVersionError
+from pombo.shared.flow import BLOCKED
 from pombo.shared.keys import Keys
 from pombo.shared.scripts import Argument
 from pombo.shared.sources import Source
@@ -133,6 +134,7 @@ class SourceStore:
             CorruptBatchError: an entry of it cannot be read, or is gone.
         """
         redis = self._link.redis
+        await self.note_block(partition, None)
         stored = await self._link.run("record", lambda: redis.hgetall(self._keys.record(partition)))
         if not stored:
             return None
@@ -354,6 +356,14 @@ class SourceStore:
         """Park the source, whose settings are of registry `version`; whether this call did it."""
         args: list[Argument] = [reason, PROBE_EVERY_MS, self._fleet.wake, self.source.name, version]
         return bool(await self._link.script("park", [self._keys.flow], args))
+
+    async def note_block(self, partition: int, reason: str | None) -> None:
+        """Show operators that a partition waits, and why; None that it does not."""
+        redis, flow, name = self._link.redis, self._keys.flow, f"{BLOCKED}{partition}"
+        if reason is None:
+            await self._link.run("unblock", lambda: redis.hdel(flow, name))
+        else:
+            await self._link.run("block", lambda: redis.hset(flow, name, reason))
 
     # -- leases ---------------------------------------------------------------------------------------------------
 

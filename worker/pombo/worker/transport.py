@@ -25,7 +25,7 @@ KEEP_ALIVE = 100
 REFRESH_S = 3600.0
 """Connections are made anew this often, because Segment's addresses change."""
 
-_CERTAINLY_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_CERTAINLY_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _GZIP_LEVEL = 1
 _USER_AGENT = f"pombo/{version('pombo')}"
 
@@ -121,10 +121,14 @@ class HttpxTransport:
             async with sending as response:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, await _body(response, self._timeout_s))
+        except httpx.UnsupportedProtocol as error:
+            return Answer(None, failure=str(error), unusable=True)
         except httpx.HTTPError as error:
             failure = f"{type(error).__name__}: {error}".rstrip(": ")
             return Answer(None, failure=failure, unknown=not isinstance(error, _CERTAINLY_UNSENT))
-        except (httpx.InvalidURL, OSError, RuntimeError) as error:
+        except (httpx.InvalidURL, ValueError) as error:
+            return Answer(None, failure=f"{type(error).__name__}: {error}", unusable=True)
+        except (OSError, RuntimeError) as error:
             return Answer(None, failure=f"{type(error).__name__}: {error}")
 
     async def _leave(self, client: httpx.AsyncClient) -> None:

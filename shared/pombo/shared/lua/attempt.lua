@@ -28,8 +28,14 @@ if not whole then
   return { 'lost', now, unpack(parts) }
 end
 local success = tonumber(redis.call('HGET', flow, 'last_success') or '0')
-local gated = gate(flow, rate, plan.rate, plan.burst, plan.events, now)
+-- A quarter of the burst is enough, as for claims, and the rest a debt: a full bucket may never come.
+local gated = gate(flow, rate, plan.rate, plan.burst, math.min(plan.events, plan.burst / 4), now)
 if not gated.open then
+  -- Who asks has his answer and nothing on the wire: whoever resumes these must not take the last send for unknown.
+  for number, part in ipairs(plan.parts) do
+    redis.call('HSET', KEYS[3 + 2 * (number - 1) + 1], 'sent_at', '0', 'unknown_since',
+      string.format('%.0f', part.unknown_since))
+  end
   return { 'closed', now, gated.reason, gated.wait, success, unpack(parts) }
 end
 

@@ -159,6 +159,29 @@ def test_a_second_up_says_who_is_there(home: Path, start: Start) -> None:
         assert up.lives
 
 
+def test_a_worker_that_refuses_its_configuration_ends_all(home: Path, start: Start) -> None:
+    """When the secret no longer opens any key the worker is not started again, and `up` ends with 2."""
+    with start(POMBO_SEGMENT_WRITE_KEY=WRITE_KEY) as up:
+        up.says("pombo is up")
+        works(home)
+        (worker,) = worker_pids(home)
+
+        async def seal() -> None:
+            redis = aconnect(redis_url(settings(home)))
+            stranger = Registry(redis, Keys(), Secrets([new_secret()]))
+            await stranger.rotate_key("default", WRITE_KEY, force=True)
+            await redis.aclose()
+
+        asyncio.run(seal())
+        os.kill(worker, signal.SIGKILL)
+
+        assert 2 == up.ends()
+    assert "pombo: the write key of source 'default' cannot be decrypted" in up.err
+    assert "pombo: the worker cannot run with this configuration" in up.err.splitlines()[-1]
+    # The killed worker's jobs end by themselves.
+    until(lambda: not processes_with(str(home)), "end of all")
+
+
 def test_a_port_in_use_stops_nothing(home: Path, start: Start) -> None:
     """Without its port the fleet's metrics are off, and the greeting says so; all else works."""
     with ExitStack() as stack:
@@ -217,7 +240,7 @@ def test_greeting_says_how_to_go_on(home: Path) -> None:
     other = greeting(Settings.model_construct(home=home, disabled=True), ["bot"], fleet_served=False)
     remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], fleet_served=True)
 
-    assert "  sources   none yet: pombo sources add NAME --write-key KEY" in usual
+    assert "  sources   none yet: pombo sources add NAME --write-key -" in usual
     assert f"  metrics   worker :9108, fleet 127.0.0.1:{FLEET_PORT}" in usual
     assert f"  home      {home}; other commands need the same POMBO_HOME" in other
     assert "  note      POMBO_DISABLED=1: producers validate and discard" in other

@@ -305,3 +305,16 @@ def test_judging_needs_no_redis() -> None:
         "ledger says 2 queued, the streams hold 1",
         "ledger says 1 dead, the dead letters hold 0",
     ) == bad.problems
+
+
+def test_one_is_singular() -> None:
+    """A single batch or entry is told in the singular."""
+    source = Source(name="bot", incarnation="i", partitions=1)
+    ledger = Ledger.parse({b"incarnation": b"i"})
+
+    judged = judge(source, Recount(ledger, 0, (Partition(0, 0, 0, 1, 1, None),)))
+
+    assert (
+        "1 record batch has an unknown version: left alone; upgrade the workers",
+        "1 stream entry is no record batch: something else wrote into the streams",
+    ) == judged.remarks

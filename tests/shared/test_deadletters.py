@@ -128,7 +128,7 @@ async def test_letter_describes_itself(redis: Redis, keys: Keys, of: SourceKeys)
         "event": "Message Sent",
         "user": "u1",
         "accepted_at": ACCEPTED,
-        "died_at": died_at.isoformat(timespec="milliseconds"),
+        "died_at": died_at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{died_at.microsecond // 1000:03}Z",
         "attempts": 3,
         "status": 400,
         "answer": "bad",

@@ -227,6 +227,17 @@ async def test_a_program_that_cannot_be_run_is_an_error(supervisor: Supervisor) 
     assert {} == supervisor.restarts
 
 
+async def test_wrong_usage_is_final(supervisor: Supervisor) -> None:
+    """A child that ends with exit code 2 is not started again, and `wait` returns once all ended like that."""
+    for name in ("a", "b"):
+        await supervisor.start(python(name, "raise SystemExit(2)"))
+
+    async with asyncio.timeout(DEADLINE_S):
+        codes = await supervisor.wait()
+
+    assert ({"a": 2, "b": 2}, {"a": 0, "b": 0}) == (codes, supervisor.restarts)
+
+
 async def test_a_program_that_goes_missing_is_tried_again(tmp_path: Path, supervisor: Supervisor) -> None:
     """An upgrade that replaces the program under a running child only delays its next start."""
     program = tmp_path / "program"

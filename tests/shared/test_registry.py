@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -339,15 +340,47 @@ async def test_rotation_repairs_lost_keys(registry: Registry, redis: Redis, keys
 
 
 async def test_rotation_works_without_the_old_secret(redis: Redis, keys: Keys) -> None:
-    """A key that can no longer be decrypted is named, and can be replaced."""
+    """A key that can no longer be decrypted is named, and can be replaced by force, then the intake key too."""
     await Registry(redis, keys, Secrets([OLD])).add("bot", KEY)
     registry = Registry(redis, keys, Secrets([NEW]))
 
     with pytest.raises(ConfigurationError, match="the write key of source 'bot' cannot be decrypted"):
         await registry.write_key("bot")
-    await registry.rotate_key("bot", OTHER_KEY)
+    await registry.rotate_key("bot", OTHER_KEY, force=True)
+    intake = await registry.rotate_intake_key("bot")
 
     assert OTHER_KEY == await registry.write_key("bot")
+    assert ["bot", "bot"] == [await registry.find_by_key(key) for key in (OTHER_KEY, intake)]
+
+
+@pytest.mark.parametrize("change", ["check_keys", "rotate_key", "rotate_intake_key", "add"])
+async def test_another_secret_cuts_no_worker_off(redis: Redis, keys: Keys, change: str) -> None:
+    """A secret that opens none of the stored keys changes nothing, and the error says the two ways out."""
+    await Registry(redis, keys, Secrets([OLD])).add("bot", KEY)
+    before = await dump(redis)
+    registry = Registry(redis, keys, Secrets([NEW]))
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "check_keys": lambda: registry.check_keys("bot"),
+        "rotate_key": lambda: registry.rotate_key("bot", OTHER_KEY),
+        "rotate_intake_key": lambda: registry.rotate_intake_key("bot"),
+        "add": lambda: registry.add("other", OTHER_KEY),
+    }
+
+    with pytest.raises(ConfigurationError, match=r"'bot' cannot be decrypted.*restore the old secret.* --force"):
+        await calls[change]()
+
+    assert before == await dump(redis)
+
+
+async def test_one_source_of_another_secret_stops_no_add(redis: Redis, keys: Keys) -> None:
+    """Sources are added where the secrets open the keys of one source at least."""
+    await Registry(redis, keys, Secrets([OLD])).add("theirs", KEY)
+    await Registry(redis, keys, Secrets([NEW, OLD])).add("mine", KEY)
+    registry = Registry(redis, keys, Secrets([NEW]))
+
+    await registry.add("more", OTHER_KEY)
+
+    assert OTHER_KEY == await registry.write_key("more")
 
 
 async def test_intake_key_is_rotated(registry: Registry) -> None:

@@ -231,7 +231,12 @@ class Installation:
         """Start a bot that issues events until it is stopped, and wait for the first receipts."""
         options = ("--users", str(users), "--rate", str(rate), "--tick", str(tick_s))
         bot = self.bot(source, "stream", name, *options, budget_s=budget_s)
-        until(lambda: bot.diary.exists() and bot.diary.stat().st_size, f"receipts of {name}")
+
+        def wrote() -> bool:
+            assert bot.child.lives, bot.child.log.read_text()
+            return bot.diary.exists() and bot.diary.stat().st_size > 0
+
+        until(wrote, f"receipts of {name}")
         return bot
 
     def cli(self, *argv: str, given: str | None = None, code: int = 0) -> str:

@@ -195,12 +195,18 @@ async def test_what_does_not_pass_ends_the_watch(world: World) -> None:
 
 async def test_secrets_are_wrong_when_they_open_nothing(world: World, secrets: Secrets) -> None:
     """One source that can be read is enough; none at all is no reason to complain."""
-    stranger = Registry(world.redis, world.keys, Secrets([new_secret()]))
+    new = new_secret()
+    stranger = Registry(world.redis, world.keys, Secrets([new]))
     await check_secrets(stranger)
     await world.add()
     with pytest.raises(ConfigurationError, match="encrypted with another secret"):
         await check_secrets(stranger)
-    await stranger.add("theirs", "t" * 32)
+    await stranger.rotate_key("bot", "t" * 32, force=True)
+    with pytest.raises(ConfigurationError, match="encrypted with another secret"):
+        await check_secrets(world.registry)
+    await Registry(world.redis, world.keys, Secrets(["pbs_a-secret-for-tests-and-nothing-else", new])).add(
+        "ours", "o" * 32
+    )
 
     await check_secrets(stranger)
     await check_secrets(world.registry)

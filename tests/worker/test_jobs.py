@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import orjson
 import pytest
@@ -24,7 +24,7 @@ from pombo.shared.deadletters import Filter, LetterHeader
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
-from pombo.worker.jobs import QUEUE, RESTARTS, enqueue_redrive, queue
+from pombo.worker.jobs import QUEUE, RESTARTS, away_s, enqueue_redrive, queue
 
 T = TypeVar("T")
 DEADLINE_S = 60
@@ -95,10 +95,10 @@ def until(condition: Callable[[], T], what: str) -> T:
 
 
 @contextmanager
-def jobs_process(**env: str) -> Iterator["subprocess.Popen[bytes]"]:
+def jobs_process(err: IO[bytes] | None = None, **env: str) -> Iterator["subprocess.Popen[bytes]"]:
     """The process that runs jobs."""
     with subprocess.Popen(
-        [sys.executable, "-m", "pombo.worker.jobs"], env={**os.environ, **env}, stdin=subprocess.DEVNULL
+        [sys.executable, "-m", "pombo.worker.jobs"], env={**os.environ, **env}, stdin=subprocess.DEVNULL, stderr=err
     ) as process:
         try:
             yield process
@@ -247,8 +247,30 @@ def test_a_cancelled_job_stays_cancelled(sync_redis: Redis, bot: str) -> None:
     assert 0 < queued(sync_redis) < MANY
 
 
+def test_the_wait_for_redis_doubles() -> None:
+    """1 s after the first failure, twice that after each further one, 30 s at most."""
+    assert [1, 2, 4, 8, 16, 30, 30] == [away_s(failures) for failures in range(1, 8)]
+
+
+def test_a_redis_that_refuses_is_told_once(sync_redis: Redis, tmp_path: Path) -> None:
+    """However often it is tried again, one line says what is wrong, and jobs run as soon as it takes writes."""
+    log = tmp_path / "log"
+    sync_redis.config_set("min-replicas-to-write", 1)
+    try:
+        with log.open("wb") as err, jobs_process(err=err, POMBO_LOG_LEVEL="warning") as process:
+            until(lambda: "jobs.interrupted" in log.read_text(), "line")
+            time.sleep(2)  # Two more tries.
+            sync_redis.config_set("min-replicas-to-write", 0)
+            until(lambda: sync_redis.scard("rq:workers:pombo-jobs"), "worker of jobs")
+            process.terminate()
+            assert 0 == process.wait(DEADLINE_S)
+    finally:
+        sync_redis.config_set("min-replicas-to-write", 0)
+    assert 1 == log.read_text().count("jobs.interrupted")
+
+
 def test_the_process_waits_for_redis(tmp_path: Path) -> None:
-    """Without Redis the process neither ends nor shows a traceback, and SIGTERM ends it."""
+    """Without Redis the process says so once, neither ends nor shows a traceback, and SIGTERM ends it."""
     log = tmp_path / "log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
@@ -257,7 +279,8 @@ def test_the_process_waits_for_redis(tmp_path: Path) -> None:
             stderr=errors,
         )
     with process:
-        until(lambda: log.read_bytes().count(b"jobs.redis_unavailable") >= 2, "second try")
+        until(lambda: b"jobs.redis_unavailable" in log.read_bytes(), "first try")
+        time.sleep(1.5)  # The second one.
         assert process.poll() is None
         process.terminate()
-    assert b"Traceback" not in log.read_bytes()
+    assert (1, 0) == tuple(log.read_bytes().count(words) for words in (b"jobs.redis_unavailable", b"Traceback"))

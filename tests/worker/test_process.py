@@ -138,7 +138,7 @@ async def test_a_wrong_secret_is_one_line(world: World, start: Start, secret: st
 async def test_one_source_under_another_secret_stops_no_other(world: World, start: Start) -> None:
     """A worker that can read one key delivers for that source, and logs the other."""
     await world.append(await world.add("mine"), 0, [body("m1")])
-    world.registry._secrets = type(world.registry._secrets)([new_secret()])
+    world.registry._secrets = type(world.registry._secrets)([new_secret(), SECRET])
     await world.append(await world.add("theirs", "t" * 32), 0, [body("m1")])
     with start("--no-jobs") as worker:
         await world.drained("mine")

@@ -8,7 +8,7 @@ from pathlib import Path
 from pombo.ops.embedded import EmbeddedServer
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.shared.connection import aconnect, redact, redis_url
-from pombo.shared.errors import PomboError
+from pombo.shared.errors import ConfigurationError, PomboError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import ChildSpec, Supervisor
@@ -30,7 +30,8 @@ def up(settings: Settings) -> int:
     """Run an embedded server if no Redis is given, a worker and the jobs, until SIGTERM or Ctrl-C; returns 0.
 
     Raises:
-        ConfigurationError: the home, the server or the secret key cannot be used.
+        ConfigurationError: the home, the server or the secret key cannot be used, or the worker refused its
+            configuration.
         EmbeddedServerError: the server does not start.
         RedisError: the Redis that was given is away.
     """
@@ -56,7 +57,11 @@ async def _up(settings: Settings) -> int:
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(ChildSpec(name="worker", argv=[sys.executable, "-m", "pombo.ops.cli", "worker"]))
         sys.stderr.write("".join(f"{line}\n" for line in greeting(settings, sources, fleet_served=served)))
+        ended = asyncio.ensure_future(supervisor.wait())
+        ended.add_done_callback(lambda _: stop.set())
         await _watch(server, stop)
+        if ended.done():
+            raise ConfigurationError("the worker cannot run with this configuration; it said above what is wrong")
         sys.stderr.write("stopping: idle partitions are handed back, requests under way may finish\n")
     return 0
 
@@ -116,7 +121,7 @@ def greeting(settings: Settings, sources: list[str], *, fleet_served: bool) -> l
     fleet = f"fleet 127.0.0.1:{FLEET_PORT}" if fleet_served else f"fleet off, port {FLEET_PORT} is in use"
     lines = [
         f"pombo is up on {redact(redis_url(settings))}",
-        f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key KEY'}",
+        f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key -'}",
         f"  metrics   {worker}, {fleet}",
         "  look      pombo status · pombo audit · pombo dead list",
         "  stop      Ctrl-C",

@@ -49,7 +49,7 @@ class Intake:
             message = (
                 f"this process already holds {self._options.buffer_events:,} events or "
                 f"{self._options.buffer_bytes:,} bytes of source {name!r} that Redis has not taken; "
-                "see `pombo doctor`, enqueue more slowly, or set when_full='block'"
+                "see `pombo status`, enqueue more slowly, or set when_full='block'"
             )
         rejected = Rejected(reason, message, None, receipt.message_id)
         receipt.settle(rejected)

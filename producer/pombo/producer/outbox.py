@@ -26,7 +26,7 @@ from pombo.producer.flush import MAX_BATCHES, Answer, Flush, read_answer
 from pombo.producer.metrics import Metrics
 from pombo.producer.options import Options
 from pombo.producer.receipts import Accepted, Reason, Rejected
-from pombo.producer.rejections import Rejections
+from pombo.producer.rejections import Rejections, remedy
 from pombo.producer.steps import WEATHER, Argument, Ask, Flow, NotSentError, Sleep
 from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
@@ -201,7 +201,7 @@ class Outbox:
         self._announcements.forget()
         self._flush = None
         again = self._trouble is not None
-        self._failed("unavailable", f"source {flush.source.name!r} has no ledger in Redis; see `pombo doctor`")
+        self._failed("unavailable", f"source {flush.source.name!r} has no ledger in Redis; see `pombo status`")
         if again:
             self._back_off()
 
@@ -235,7 +235,7 @@ class Outbox:
 
     def _weather(self, error: BaseException | None) -> None:
         cause = str(error) or type(error).__name__
-        self._failed("unavailable", f"writing to Redis at {self._where()} failed: {cause}; see `pombo doctor`")
+        self._failed("unavailable", f"writing to Redis at {self._where()} failed: {cause}; {remedy(error)}")
         self._back_off()
 
     def _failed(self, reason: Reason, message: str) -> None:

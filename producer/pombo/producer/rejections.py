@@ -1,10 +1,18 @@
 """What happens with a rejection beside the receipt: the callback, a log line, a counter."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 
 from pombo.producer.buffer import Pending
 from pombo.producer.calls import Event
@@ -19,6 +27,27 @@ logger.addHandler(logging.NullHandler())
 
 LOG_EVERY_S = 10.0
 """Seconds between two log lines of one reason; the later line says how many came between."""
+
+# What a server's refusal is told by: its class, or words, as scripts wrap the codes; and what to do.
+_REMEDIES: tuple[tuple[tuple[type[RedisError], ...], str, str], ...] = (
+    (
+        (AuthenticationError,),
+        r"NOAUTH|WRONGPASS",
+        "put the right user and password into POMBO_REDIS_URL",
+    ),
+    ((NoPermissionError,), r"NOPERM", "let its administrator widen this user's ACL"),
+    ((ReadOnlyError,), r"READONLY", "it is a replica: point POMBO_REDIS_URL to the primary"),
+    ((OutOfMemoryError,), r"\bOOM\b", "it is full: let workers drain it, or raise its maxmemory"),
+    ((), r"MISCONF", "it cannot save to its disk: make room there"),
+)
+
+
+def remedy(error: BaseException | None) -> str:
+    """What to do about a failed write, in a few words."""
+    for kinds, pattern, advice in _REMEDIES:
+        if isinstance(error, kinds) or re.search(pattern, str(error)):
+            return advice
+    return "see `pombo status`"
 
 
 class Rejections:

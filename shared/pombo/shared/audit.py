@@ -214,7 +214,13 @@ def _record(partition: Partition) -> Iterator[str]:
 def _remarks(recount: Recount) -> Iterator[str]:
     unknown = sum(p.unknown for p in recount.partitions)
     if unknown:
-        yield f"{unknown} record batches have an unknown version: left alone; upgrade the workers"
+        batches = "1 record batch has" if unknown == 1 else f"{unknown} record batches have"
+        yield f"{batches} an unknown version: left alone; upgrade the workers"
     malformed = sum(p.malformed for p in recount.partitions)
     if malformed:
-        yield f"{malformed} stream entries are no record batches: something else wrote into the streams"
+        entries = (
+            "1 stream entry is no record batch"
+            if malformed == 1
+            else f"{malformed} stream entries are no record batches"
+        )
+        yield f"{entries}: something else wrote into the streams"

@@ -162,7 +162,7 @@ class DeadLetter:
             "event": self.event.get("event"),
             "user": self.event.get("userId") or self.event.get("anonymousId"),
             "accepted_at": self.header.accepted_at,
-            "died_at": self.died_at.isoformat(timespec="milliseconds"),
+            "died_at": self.died_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "attempts": self.header.attempts,
             "status": self.header.status,
             "answer": self.header.answer,

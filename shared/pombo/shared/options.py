@@ -101,7 +101,9 @@ def validated(name: str, fields: Mapping[str, Any]) -> Source:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"source {name!r}: {where}: {what}; got {first['input']!r}") from None
+        got = repr(first["input"])
+        told = what if got in what else f"{where}: {what}; got {got}"
+        raise ConfigurationError(f"source {name!r}: {told}") from None
 
 
 def merged(name: str, stored: bytes, options: Mapping[str, Any]) -> bytes:

@@ -1,8 +1,9 @@
 """Child processes that are kept running: what `up`, `demo` and `worker --processes` start.
 
 A child's life: it is started in a session of its own, so that Ctrl-C reaches the supervisor alone; it is
-started again, with backoff, whenever it ended by itself; at `stop` it is asked to end, together with all
-others, and killed after its grace. When the supervisor is killed, `pombo.shared.lifeline` ends it.
+started again, with backoff, whenever it ended by itself, unless with the exit code of wrong usage; at `stop`
+it is asked to end, together with all others, and killed after its grace. When the supervisor is killed,
+`pombo.shared.lifeline` ends it.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from pombo.shared.logs import get_logger
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 10.0
+FINAL_CODE = 2
+"""Exit code of wrong usage or configuration, which no restart heals."""
 HEALTHY_AFTER_S = 60.0
 """Seconds a child must have lived for its earlier deaths to be forgotten."""
 
@@ -105,7 +108,7 @@ class Supervisor:
         return {name: child.restarts for name, child in self._children.items()}
 
     async def start(self, spec: ChildSpec) -> None:
-        """Start a child, and keep it running until `stop`.
+        """Start a child, and keep it running until `stop`, or until it ends with `FINAL_CODE`.
 
         Raises:
             OSError: its program cannot be run.
@@ -149,6 +152,9 @@ class Supervisor:
             code = await child.process.wait()
             child.kill_group()
             if self._stopping.is_set() or not spec.restart:
+                return code
+            if code == FINAL_CODE:
+                log.error("child.misconfigured", child=spec.name, code=code, note="it is not started again")
                 return code
             deaths = deaths_in_row(deaths, self._clock.monotonic() - born)
             log.warning("child.died", child=spec.name, pid=child.process.pid, code=code, deaths=deaths)

@@ -88,7 +88,8 @@ class Registry:
         """Register a source and make its ledger and its intake key.
 
         Raises:
-            ConfigurationError: the name, the key or an option cannot be used; nothing was written.
+            ConfigurationError: the name, the key or an option cannot be used, or the secrets open the keys of
+                none of the sources there are; nothing was written.
             SourceExistsError: a source has that name; it is as it was.
         """
         given = {"name": name, "incarnation": "?", "partitions": partitions, **check_options(name, options)}
@@ -97,6 +98,7 @@ class Registry:
         warnings = await self._warnings(name, write_key)
         if await self._redis.hexists(self._keys.sources, name):
             raise _exists(name)
+        await self._check_secrets()
         source = source.model_copy(update={"incarnation": await self._ledger(name)})
         intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
         sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key))
@@ -140,13 +142,27 @@ class Registry:
             await self.unpark(name)
         return new
 
-    async def rotate_key(self, name: str, new_write_key: str) -> tuple[str, ...]:
-        """Replace the write key, end the source's park, and return what looks wrong about the new key.
-
-        It works too when the old key cannot be decrypted any more.
+    async def check_keys(self, name: str) -> None:
+        """See that the secrets open the source's keys; what was sealed with others would cut its workers off.
 
         Raises:
-            ConfigurationError: the key is empty or holds whitespace or control characters.
+            UnknownSourceError: there is no such source.
+            ConfigurationError: they were encrypted with another secret.
+        """
+        self._open(name, (await self._read(name)).sealed)
+
+    async def rotate_key(self, name: str, new_write_key: str, *, force: bool = False) -> tuple[str, ...]:
+        """Replace the write key, end the source's park, and return what looks wrong about the new key.
+
+        Args:
+            name: of the source.
+            new_write_key: in clear.
+            force: replace it too when the old one was encrypted with another secret, because that is lost: workers
+                need ours from then on.
+
+        Raises:
+            ConfigurationError: the key is empty or holds whitespace or control characters, or the old one was
+                encrypted with another secret and `force` is False; nothing was written.
             UnknownSourceError: there is no such source.
         """
         check_write_key(new_write_key)
@@ -156,6 +172,8 @@ class Registry:
         def step(stored: _Stored) -> _Stored:
             if not stored.sealed:
                 return replace(stored, sealed=fresh.dump())
+            if not force:
+                self._open(name, stored.sealed)
             old = SealedKeys.load(name, stored.sealed)
             sealed = replace(old, write_key=fresh.write_key, write_hash=fresh.write_hash)
             return replace(stored, sealed=sealed.dump())
@@ -165,11 +183,17 @@ class Registry:
         return warnings
 
     async def rotate_intake_key(self, name: str) -> str:
-        """Make a new intake key and return it, once; the old one is refused from now on."""
+        """Make a new intake key and return it, once; the old one is refused from now on.
+
+        Raises:
+            UnknownSourceError: there is no such source.
+            ConfigurationError: its keys were encrypted with another secret, or Redis lost them.
+        """
         intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
         fresh = SealedKeys.seal(self._secrets, "", digest(intake_key))
 
         def step(stored: _Stored) -> _Stored:
+            self._open(name, stored.sealed)
             old = _sealed(name, stored)
             sealed = replace(old, intake_digest=fresh.intake_digest, intake_hash=fresh.intake_hash)
             return replace(stored, sealed=sealed.dump())
@@ -239,6 +263,32 @@ class Registry:
         incarnation = _text(await self._redis.hget(ledger, "incarnation"))
         assert incarnation is not None
         return incarnation
+
+    async def _check_secrets(self) -> None:
+        """See that our secrets are those of this installation: they open the keys of one source at least."""
+        failure: ConfigurationError | None = None
+        for name, sealed in (await self._redis.hgetall(self._keys.secrets)).items():
+            try:
+                self._open(str(_text(name)), _bytes(sealed))
+            except StoredVersionError:
+                continue
+            except ConfigurationError as error:
+                failure = failure or error
+            else:
+                return
+        if failure:
+            raise failure
+
+    def _open(self, name: str, sealed: bytes) -> None:
+        """Raise ConfigurationError if there is a write key and none of the secrets decrypts it."""
+        if not sealed:
+            return
+        try:
+            self._secrets.decrypt(SealedKeys.load(name, sealed).write_key, what=f"the write key of source {name!r}")
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error}; if that is lost for good, `pombo sources rotate-key {name} --force` stores a new write key"
+            ) from None
 
     async def _warnings(self, name: str, write_key: str) -> tuple[str, ...]:
         other = await self.find_by_key(write_key)

@@ -49,6 +49,19 @@ def test_list_as_json(pombo: Cli, letters: list[str]) -> None:
     )
 
 
+def test_times_end_in_z(pombo: Cli, letters: list[str]) -> None:
+    """When it was accepted and when it died are written alike."""
+    row = pombo("dead", "list", "--json").json[0]
+    assert ["Z", "Z"] == [row["accepted_at"][-1], row["died_at"][-1]]
+
+
+def test_one_event_is_singular(pombo: Cli, letters: list[str]) -> None:
+    """A corrupt batch without a name is shown as its count of events."""
+    table = pombo("dead", "list").out
+    assert "1 event " in table
+    assert "1 events" not in table
+
+
 def test_list_filters(pombo: Cli, letters: list[str]) -> None:
     """Reason, event, user, messageId, time, source and limit each narrow the list."""
     first, second, third = letters

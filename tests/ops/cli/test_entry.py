@@ -68,7 +68,7 @@ def test_a_bare_install_is_told_what_to_add(place: Path) -> None:
     """Without typer the program says which extra brings it."""
     code = "import sys; sys.modules['typer'] = None; from pombo.ops.cli import main; sys.exit(main(['status']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (2, "pombo: typer is not installed; `pip install 'pombo[worker]'` brings it\n") == (
+    assert (2, "pombo: typer is not installed; `pip install 'pombo[all]'` brings it\n") == (
         done.returncode, done.stderr,
     )  # fmt: skip
 

@@ -8,11 +8,14 @@ from urllib.request import urlopen
 
 import orjson
 import pytest
+from redis import Redis
 
 from ops.cli.commands import DEADLINE_S, WRITE_KEY, Cli, events, said
-from pombo.ops.cli.crew import crew
+from pombo.ops.cli.crew import crew, outcome
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.settings import Settings
+
+OTHER_SECRET = "pbs_another-secret-that-knows-nothing-of-the-first"
 
 
 @pytest.fixture
@@ -62,6 +65,43 @@ def test_a_worker_needs_the_secret_key(pombo: Cli, monkeypatch: pytest.MonkeyPat
         answer = pombo("worker", *words)
         assert answer.code == 2
         assert "POMBO_SECRET_KEY is not set" in said(answer)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_wrong_secret_key_starts_no_worker(program: Cli, bot: str, processes: int) -> None:
+    """A secret that opens no source's key is one line and exit code 2, before any process is started."""
+    answer = program("worker", "--processes", str(processes), POMBO_SECRET_KEY=OTHER_SECRET)
+    assert answer.code == 2
+    assert said(answer).startswith("the write key of source 'bot' cannot be decrypted with POMBO_SECRET_KEY")
+
+
+def test_a_crew_whose_workers_refuse_ends() -> None:
+    """When every worker refused its configuration the crew did too; a drain that fell short is exit code 1."""
+    with pytest.raises(ConfigurationError, match="no worker process can run"):
+        outcome({"worker 1": 2, "worker 2": 2}, drain=False)
+    assert [0, 1, 0] == [
+        outcome({"worker 1": 0, "worker 2": 0}, drain=True),
+        outcome({"worker 1": 0, "worker 2": 1}, drain=True),
+        outcome({"worker 1": 2, "worker 2": -15}, drain=False),
+    ]
+
+
+def test_a_redis_that_refuses_writes(program: Cli, pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """A drain ends with 1 and says what is wrong; a worker says that it waits for it."""
+    sync_redis.config_set("min-replicas-to-write", 1)
+    try:
+        drains = [program("worker", "--drain", "--processes", number) for number in ("1", "2")]
+        argv = [sys.executable, "-m", "pombo.ops.cli", "worker", "--no-jobs"]
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) as worker:
+            assert worker.stderr is not None
+            waits = worker.stderr.readline()
+            worker.terminate()
+            worker.communicate(timeout=DEADLINE_S)
+    finally:
+        sync_redis.config_set("min-replicas-to-write", 0)
+    assert [1, 1] == [answer.code for answer in drains]
+    assert all("refuses writes: too few replicas follow it" in said(answer) for answer in drains)
+    assert "refuses writes: too few replicas follow it; bring them back; waiting for it\n" in waits
 
 
 def test_a_crew_shares_the_machine() -> None:

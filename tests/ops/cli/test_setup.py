@@ -36,6 +36,13 @@ def test_config_shows_no_secret(pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> 
         assert "redis://user:***@cache:6379" in answer.out
 
 
+def test_config_shows_ports_as_they_are_written(pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port is no amount: it has no thousands separator."""
+    monkeypatch.setenv("POMBO_METRICS_PORT", "9108")
+    lines = [line.split() for line in pombo("config").out.splitlines()]
+    assert ["POMBO_METRICS_PORT", "9108", "environment"] in lines
+
+
 def test_config_knows_the_embedded_servers_places(pombo: Cli, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without URL and secret, the socket and the secret file under POMBO_HOME stand in for them."""
     monkeypatch.delenv("POMBO_REDIS_URL")

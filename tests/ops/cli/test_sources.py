@@ -76,7 +76,10 @@ def test_a_strange_key_is_warned_of_on_stderr(pombo: Cli) -> None:
         (["bot", "--write-key", "-"], "no write key came from standard input"),
         (["b/t", "--write-key", "k"], "name"),
         (["bot", "--write-key", "k", "--region", "mars"], "'us' or 'eu'"),
-        (["bot", "--write-key", "k", "--endpoint", "nourl"], "endpoint 'nourl' is no URL"),
+        (
+            ["bot", "--write-key", "k", "--endpoint", "nourl"],
+            "source 'bot': endpoint 'nourl' is no URL; give a root",
+        ),
         (["bot", "--write-key", "k", "--endpoint", "http://u:p@h"], "is no URL"),
         (["bot", "--write-key", "k", "--region", "eu", "--endpoint", "http://h"], "not both"),
         (["bot", "--write-key", "k", "--partitions", "0"], "partitions"),
@@ -89,6 +92,7 @@ def test_add_refuses_what_cannot_be(pombo: Cli, words: list[str], expected: str)
     answer = pombo("sources", "add", *words)
     assert answer.code == 2
     assert expected in said(answer)
+    assert "; got 'nourl'" not in answer.err
     assert pombo("sources", "list", "--json").json == []
 
 
@@ -217,6 +221,45 @@ def test_rotate_intake_key(pombo: Cli, bot: str, redis_url: str, secrets: Secret
     answer = pombo("sources", "rotate-key", bot, "--intake", "--json")
     assert answer.json["intake_key"].startswith("pik_")
     assert WRITE_KEY == stored_key(redis_url, secrets)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["rotate-key", "bot", "--write-key", OTHER_KEY],
+        ["rotate-key", "bot", "--intake"],
+        ["set", "bot", "--rate", "5"],
+        ["add", "other", "--write-key", OTHER_KEY],
+    ],
+)
+def test_another_secret_changes_nothing(
+    pombo: Cli, bot: str, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A POMBO_SECRET_KEY that opens no stored key is refused with exit code 2, and workers go on with theirs."""
+    before = pombo("sources", "show", bot, "--json").json
+    with monkeypatch.context() as other:
+        other.setenv("POMBO_SECRET_KEY", OTHER_SECRET)
+        answer = pombo("sources", *words)
+    assert answer.code == 2
+    assert "restore the old secret" in said(answer)
+    assert "`pombo sources rotate-key bot --force`" in said(answer)
+    assert before == pombo("sources", "show", bot, "--json").json
+    assert ["bot"] == [row["name"] for row in pombo("sources", "list", "--json").json]
+
+
+def test_a_lost_secret_is_left_behind_by_force(pombo: Cli, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`rotate-key --force` stores the new key under the new secret, and it is for write keys alone."""
+    monkeypatch.setenv("POMBO_SECRET_KEY", OTHER_SECRET)
+    assert pombo("sources", "rotate-key", bot, "--intake", "--force").code == 2
+    assert pombo("sources", "rotate-key", bot, "--force", stdin=OTHER_KEY).code == 0
+    assert pombo("sources", "show", bot).code == 0
+    assert pombo("sources", "rotate-key", bot, "--intake").code == 0
+
+
+def test_set_needs_no_secret(pombo: Cli, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings hold no secret: without POMBO_SECRET_KEY they can be changed."""
+    monkeypatch.delenv("POMBO_SECRET_KEY")
+    assert pombo("sources", "set", bot, "--rate", "5").code == 0
 
 
 def test_remove_asks(pombo: Cli, bot: str) -> None:

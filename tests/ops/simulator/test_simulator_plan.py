@@ -32,6 +32,7 @@ def rule(times: int | None = None, **when: Any) -> dict[str, Any]:
         ([3], "plan rule 1: a rule must be an object, not 3"),
         ([{"answer": {}}, "hang"], 'plan rule 2: a rule must be an object, not "hang"'),
         ([{}], 'plan rule 1: "answer" is missing; a rule has: when, answer, times'),
+        ([{"anwser": {}}], 'plan rule 1: unknown key "anwser" in the rule; allowed: when, answer, times'),
         (
             [{"answer": {}}, {"wen": {}, "answer": {}}],
             'plan rule 2: unknown key "wen" in the rule; allowed: when, answer, times',

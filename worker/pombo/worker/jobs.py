@@ -13,8 +13,9 @@ timeout, keeps its checkpoint and its progress in `job.meta`, and may be killed 
 import asyncio
 import os
 import signal
+import time
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.client import Redis
 from redis.exceptions import RedisError
@@ -27,6 +28,7 @@ from pombo.shared.deadletters import Filter
 from pombo.shared.keys import Keys
 from pombo.shared.lifeline import PARENT_FD, die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
+from pombo.shared.processes import deaths_in_row
 from pombo.shared.settings import Settings, read_settings
 from pombo.worker.redrive import COUNTS, Redrive
 
@@ -44,6 +46,8 @@ MAINTENANCE_S = 15
 LONGEST_WAIT_S = 5.0
 """Between two tries to reach Redis again."""
 AWAY_S = 1.0
+LONGEST_AWAY_S = 30.0
+"""Between two tries with a Redis that is away or refuses: doubled from `AWAY_S` up to this."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = get_logger("pombo.worker.jobs")
@@ -172,28 +176,48 @@ def work() -> None:
     # RQ registers a worker before it minds signals; one that a signal ended in between would seem to live.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     die_with_parent()
+    failures = 0
     with connect(jobs_url(settings)) as connection:
-        while not _work(connection) and not signal.sigtimedwait(STOPS, AWAY_S):
-            pass
+        while True:
+            born = time.monotonic()
+            trouble = _work(connection)
+            if trouble is None:
+                return
+            failures = deaths_in_row(failures, time.monotonic() - born)
+            if failures == 1:
+                note = "tried again and again; the next line comes after it worked for a while"
+                log.warning(trouble.event, error=trouble.error, note=note)
+            if signal.sigtimedwait(STOPS, away_s(failures)):
+                return
 
 
-def _work(connection: Redis) -> bool:
-    """Run jobs until told to stop, or until Redis goes away; whether told to stop."""
+def away_s(failures: int) -> float:
+    """Seconds to wait after Redis failed us `failures` (1, 2, …) times in a row."""
+    return min(LONGEST_AWAY_S, AWAY_S * 2.0 ** min(failures - 1, 16))
+
+
+class _Trouble(NamedTuple):
+    event: str
+    error: str
+
+
+def _work(connection: Redis) -> _Trouble | None:
+    """Run jobs until told to stop, which is None, or until Redis goes away or refuses."""
     try:
         worker = JobWorker(connection)
     except (RedisError, OSError) as error:
         if not transient(error):
             raise
-        log.warning("jobs.redis_unavailable", error=f"{type(error).__name__}: {error}")
-        return False
+        return _Trouble("jobs.redis_unavailable", f"{type(error).__name__}: {error}")
+    trouble = _Trouble("jobs.interrupted", "RQ's worker ended")
     try:
         worker.work(logging_level="WARNING")
     except (RedisError, OSError) as error:
-        log.warning("jobs.interrupted", error=f"{type(error).__name__}: {error}")
+        trouble = trouble._replace(error=f"{type(error).__name__}: {error}")
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         worker.close()
-    return worker.told_to_stop
+    return None if worker.told_to_stop else trouble
 
 
 if __name__ == "__main__":

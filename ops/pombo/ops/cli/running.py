@@ -111,22 +111,26 @@ def simulator(
 
 
 def _look_for_redis(settings: "Settings", *, drain: bool) -> None:
-    """Say it when Redis is away: a worker waits for it, a drain has nothing to wait for.
+    """Say it when Redis is away or refuses writes: a worker waits for it, a drain has nothing to wait for.
 
     Raises:
-        ConfigurationError: the secret key or a URL cannot be used.
-        RedisUnusableError: Redis is away and the worker was to drain.
+        ConfigurationError: a URL or the secret key cannot be used, or it opens the keys of no source.
+        RedisUnusableError: Redis is away or refuses writes, and the worker was to drain.
     """
     from pombo.ops.cli.output import note
     from pombo.ops.cli.session import Session, run
     from pombo.ops.cli.trouble import RedisUnusableError
     from pombo.shared.secrets import load_secrets
+    from pombo.worker.process import check_secrets
 
-    async def ping(session: Session) -> None:
+    async def look(session: Session) -> None:
         await session.sources.version()
+        await check_secrets(session.registry)
+        # Removes nobody, yet is a write: a replica, or a server that cannot save, refuses it.
+        await session.redis.hdel(session.keys.workers, "nobody")
 
     try:
-        run(ping)
+        run(look)
     except RedisUnusableError as trouble:
         if drain or trouble.exit_code == MISUSE:
             raise

@@ -35,7 +35,7 @@ def config(as_json: Json = False) -> int:
     else:
         output.show_table(
             ("setting", "value", "from"),
-            [(one.name, one.value, one.origin) for one in found],
+            [(one.name, str(one.value) if type(one.value) is int else one.value, one.origin) for one in found],
             keep=("setting",),
         )
     return 0

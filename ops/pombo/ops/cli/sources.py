@@ -171,7 +171,7 @@ def set_(
     """Change a source's settings.
 
     Another region or endpoint also ends its park. An empty --rate-group takes it out of its group. Workers
-    follow within a second.
+    follow within a second. A POMBO_SECRET_KEY that does not open the source's keys is refused; none is needed.
     """
     from pombo.ops.cli.session import Session, run
     from pombo.shared.sources import Source
@@ -186,6 +186,8 @@ def set_(
         options["rate_group"] = None
 
     async def work(session: Session) -> Source:
+        if session.settings.secret_key is not None:
+            await session.registry.check_keys(name)
         return await session.sources.set(name, **options)
 
     source = run(work)
@@ -242,12 +244,19 @@ def rotate_key(
     intake: Annotated[
         bool, typer.Option("--intake", help="Make a new intake key instead; the old one ends at once.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a write key that POMBO_SECRET_KEY cannot open: its secret is lost.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Replace a source's write key, or its intake key.
 
-    A new write key also ends the source's park.
+    A new write key also ends the source's park. It is refused when POMBO_SECRET_KEY cannot open the old one, as
+    workers could not open the new one; with --force it is stored all the same, every worker needs this
+    POMBO_SECRET_KEY from then on, and --intake makes an intake key that works again.
     """
+    if force and intake:
+        raise typer.BadParameter("--force is for the write key; give the new one first, then use --intake")
     from pombo.ops.cli.session import Session, run
 
     key = "" if intake else inputs.read_key(write_key)
@@ -255,7 +264,7 @@ def rotate_key(
     async def work(session: Session) -> tuple[tuple[str, ...], str | None]:
         if intake:
             return (), await session.registry.rotate_intake_key(name)
-        return await session.registry.rotate_key(name, key), None
+        return await session.registry.rotate_key(name, key, force=force), None
 
     warnings, intake_key = run(work)
     for warning in warnings:

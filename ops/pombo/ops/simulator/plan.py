@@ -191,7 +191,9 @@ def _rule(number: int, document: object) -> Rule:
     try:
         return Rule.model_validate(document)
     except ValidationError as error:
-        problem = _complaint(error.errors(include_url=False, include_context=False)[0])
+        errors = error.errors(include_url=False, include_context=False)
+        # A key that is missing may be there, misspelt: what is wrong with those that are there says more.
+        problem = _complaint(min(errors, key=lambda one: one["type"] == "missing"))
         raise PlanError(f"plan rule {number}: {problem}") from error
 
 

@@ -28,8 +28,9 @@ local events, payload = tonumber(counted or '0'), fields.b or ''
 
 redis.call('XADD', dead, '*', 'h', ARGV[3], 'b', payload, 'n', events)
 redis.call('XDEL', stream, ARGV[2])
-redis.call('HINCRBY', ledger, 'queued', -events)
-redis.call('HINCRBY', ledger, 'queued_bytes', -#payload)
+-- 0 - x, as -x of nothing is "-0", which Redis 7 takes for no number.
+redis.call('HINCRBY', ledger, 'queued', 0 - events)
+redis.call('HINCRBY', ledger, 'queued_bytes', 0 - #payload)
 redis.call('HINCRBY', ledger, 'dead', events)
 redis.call('HINCRBY', ledger, 'died:' .. ARGV[4], events)
 redis.call('HINCRBY', ledger, 'dead:' .. ARGV[4], events)

@@ -107,7 +107,7 @@ for _, part in ipairs(claims) do
     end
   end
   local duplicates = part.events - part.left
-  redis.call('HINCRBY', ledger, 'queued', -part.events)
+  redis.call('HINCRBY', ledger, 'queued', 0 - part.events)
   if duplicates > 0 then
     redis.call('HINCRBY', ledger, 'deduplicated', duplicates)
   end
@@ -119,7 +119,7 @@ for _, part in ipairs(claims) do
       'attempts', 1, 'sent_at', stamp, 'unknown_since', 0, 'failing_since', 0)
   else
     redis.call('XTRIM', part.stream, 'MINID', '=', part.after)
-    redis.call('HINCRBY', ledger, 'queued_bytes', -part.bytes)
+    redis.call('HINCRBY', ledger, 'queued_bytes', 0 - part.bytes)
   end
   sent = sent + part.left
   replies[part.number] = { 'claimed', part.done }

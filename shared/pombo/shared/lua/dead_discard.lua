@@ -25,10 +25,10 @@ for _, letter in ipairs(found) do
 end
 -- Without this check a ledger that Redis lost would come back as one of negative numbers.
 if discarded > 0 and redis.call('EXISTS', KEYS[1]) == 1 then
-  redis.call('HINCRBY', KEYS[1], 'dead', -discarded)
+  redis.call('HINCRBY', KEYS[1], 'dead', 0 - discarded)
   redis.call('HINCRBY', KEYS[1], 'discarded', discarded)
   for reason, events in pairs(reasons) do
-    redis.call('HINCRBY', KEYS[1], 'dead:' .. reason, -events)
+    redis.call('HINCRBY', KEYS[1], 'dead:' .. reason, 0 - events)
   end
 end
 return discarded

@@ -47,9 +47,9 @@ for _, batch in ipairs(whole) do
   end
   redis.call('XADD', batch.stream, '*', 'n', ARGV[i + 2], 'r', ARGV[i + 3], 'b', ARGV[i + 4])
   redis.call('XDEL', dead, unpack(batch.ids))
-  redis.call('HINCRBY', ledger, 'dead', -events)
+  redis.call('HINCRBY', ledger, 'dead', 0 - events)
   for reason, count in pairs(batch.reasons) do
-    redis.call('HINCRBY', ledger, 'dead:' .. reason, -count)
+    redis.call('HINCRBY', ledger, 'dead:' .. reason, 0 - count)
   end
   redis.call('HINCRBY', ledger, 'queued', events)
   redis.call('HINCRBY', ledger, 'queued_bytes', #ARGV[i + 4])

@@ -95,12 +95,12 @@ for _, part in ipairs(open) do
     redis.call('HINCRBY', ledger, 'delivered', delivered)
   end
   if delivered + died > 0 then
-    redis.call('HINCRBY', ledger, 'in_flight', -(delivered + died))
+    redis.call('HINCRBY', ledger, 'in_flight', 0 - (delivered + died))
   end
   if left == 0 then
     redis.call('DEL', part.record)
     redis.call('XTRIM', part.stream, 'MINID', '=', part.after)
-    redis.call('HINCRBY', ledger, 'queued_bytes', -part.bytes)
+    redis.call('HINCRBY', ledger, 'queued_bytes', 0 - part.bytes)
   else
     redis.call('HSET', part.record, 'done', part.done, 'left', left)
   end

@@ -160,7 +160,7 @@ async def test_a_delivery_that_crashes_rests_and_wedges_nobody(world: World) -> 
     await world.append(source, 1, [body(f"good{n}", user="u2") for n in range(5)])
     await world.until(lambda: len(world.kept()) == 5, "the other partition")
     await asyncio.sleep(0.5)
-    assert crashes <= 3
+    assert crashes <= 10
 
 
 async def test_an_endpoint_that_cannot_be_used_parks(world: World) -> None:

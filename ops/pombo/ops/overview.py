@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self, cast
 
 import orjson
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from pombo.shared.clock import moment
 from pombo.shared.flow import Flow, State, redis_now
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
@@ -191,4 +192,4 @@ async def _persistence(redis: Redis, aof: bool) -> str:
 
 
 def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return None if milliseconds is None else moment(milliseconds)

@@ -9,6 +9,16 @@ from typing import Protocol
 _BOOTTIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 
 
+def moment(milliseconds: int) -> datetime:
+    """The instant that Redis' clock shows as `milliseconds`, in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def iso(instant: datetime) -> str:
+    """An instant in ISO 8601, UTC, to the millisecond."""
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Clock(Protocol):
     """Tell wall-clock and monotonic time, and wait."""
 

@@ -15,7 +15,7 @@ import base64
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NotRequired, Self, TypedDict, get_args
 
@@ -23,6 +23,7 @@ import orjson
 from redis.asyncio import Redis
 
 from pombo.shared import batches
+from pombo.shared.clock import iso, moment
 from pombo.shared.errors import RedriveError, StoredVersionError, UnknownLetterError, UnknownSourceError
 from pombo.shared.keys import Keys
 from pombo.shared.scripts import script
@@ -135,7 +136,7 @@ class DeadLetter:
     @property
     def died_at(self) -> datetime:
         """When it became a dead letter, by Redis' clock."""
-        return datetime.fromtimestamp(int(self.stream_id.partition("-")[0]) / 1000, UTC)
+        return moment(int(self.stream_id.partition("-")[0]))
 
     @cached_property
     def event(self) -> dict[str, Any]:
@@ -162,7 +163,7 @@ class DeadLetter:
             "event": self.event.get("event"),
             "user": self.event.get("userId") or self.event.get("anonymousId"),
             "accepted_at": self.header.accepted_at,
-            "died_at": self.died_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "died_at": iso(self.died_at),
             "attempts": self.header.attempts,
             "status": self.header.status,
             "answer": self.header.answer,

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, Self, cast
 
 from redis.asyncio import Redis
 
+from pombo.shared.clock import moment
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.scripts import script
 
@@ -63,7 +64,7 @@ class Flow:
         """End of the hold in force, whatever else keeps the source; None when there is none."""
         if self.hold_until is None or self.hold_until <= self.now:
             return None
-        return datetime.fromtimestamp(self.hold_until / 1000, UTC)
+        return moment(self.hold_until)
 
     @property
     def reason(self) -> str | None:

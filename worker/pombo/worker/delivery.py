@@ -3,11 +3,10 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Protocol
 
-from pombo.shared.clock import Clock
+from pombo.shared.clock import Clock, iso, moment
 from pombo.shared.deadletters import Attempt, LetterHeader
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
@@ -231,7 +230,7 @@ class Delivery:
     def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
         note = "" if verdict.outcome is Outcome.DELIVERED else self._public(answer)[:200]
         return {
-            "at": iso(self.lane.store.now_ms()), "status": answer.status, "outcome": verdict.outcome.value,
+            "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
             "duration_s": round(seconds, 3), "note": note,
         }  # fmt: skip
 
@@ -339,12 +338,6 @@ class Delivery:
         header = LetterHeader(
             reason=suspect.reason, status=suspect.answer.status, attempts=suspect.chunk.sends,
             answer=self._public(suspect.answer) or None, partition=part.partition,
-            accepted_at=iso(part.accepted_ms(index)), history=suspect.chunk.history,
+            accepted_at=iso(moment(part.accepted_ms(index))), history=suspect.chunk.history,
         )  # fmt: skip
         return Letter(part, index, suspect.reason, header.dump())
-
-
-def iso(milliseconds: int) -> str:
-    """An instant of Redis' clock, in ISO 8601."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,7 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import orjson
 from redis.asyncio import Redis
@@ -108,7 +109,8 @@ class Fleet:
             w for w in self._membership.live(self._clock.monotonic()) if not _is_stopping(self._workers.get(w, b""))
         }
         live = live - {self.id} if self.stopping else live | {self.id}
-        return {partition for partition, owner in assign(known, live).items() if owner == self.id}
+        owners = _assigned(frozenset(known), frozenset(live))
+        return {partition for partition, owner in owners.items() if owner == self.id}
 
     @property
     def active(self) -> set[str]:
@@ -132,6 +134,12 @@ class Fleet:
     async def leave(self, link: Link) -> None:
         """Say goodbye, so that nobody waits for this worker's silence."""
         await link.script("beat", [self._keys.workers, self._keys.active], [self.id, ""])
+
+
+@lru_cache(maxsize=1)
+def _assigned(partitions: frozenset[str], workers: frozenset[str]) -> Mapping[str, str]:
+    """The assignment, computed again only when the fleet or the active partitions have changed."""
+    return assign(partitions, workers)
 
 
 def _read_beat(text: bytes) -> int:

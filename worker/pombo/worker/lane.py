@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pombo.shared.batches import MAX_EVENTS
+from pombo.shared.clock import iso, moment
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.errors import CorruptBatchError, PomboError, StoredVersionError
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
-from pombo.worker.delivery import Delivery, Tools, iso
+from pombo.worker.delivery import Delivery, Tools
 from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_EVENTS, Share, Waiting, pack
 from pombo.worker.parts import Entry, Part, Room
 from pombo.worker.store import Claim, Closed, RawEntry, SourceStore, new_token
@@ -288,7 +289,7 @@ class Lane:
             return
         header = LetterHeader(
             reason="corrupt", status=None, answer=str(error), attempts=0, partition=holding.partition,
-            accepted_at=iso(int(raw.id.partition("-")[0])), history=[],
+            accepted_at=iso(moment(int(raw.id.partition("-")[0]))), history=[],
         )  # fmt: skip
         word = await self.store.bury(holding.partition, holding.lease, raw.id, header.dump())
         log.error(
@@ -319,8 +320,8 @@ class Lane:
 
     def _most(self) -> int:
         """Events a request may take: a quarter of the burst under a rate limit, so that nobody waits long for it."""
-        flow = self.store.flow
-        return max(1, min(MAX_REQUEST_EVENTS, int(flow.burst / 4))) if flow.rate else MAX_REQUEST_EVENTS
+        limit = self.store.limit
+        return max(1, min(MAX_REQUEST_EVENTS, int(limit.burst / 4))) if limit.rate else MAX_REQUEST_EVENTS
 
     async def _claim(self, shares: Sequence[Share]) -> bool:
         """Claim for one request and start it; False when the gate is shut."""

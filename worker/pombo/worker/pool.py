@@ -19,7 +19,7 @@ from pombo.worker.delivery import Tools
 from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.lane import Lane
 from pombo.worker.link import Link
-from pombo.worker.store import Flow, SourceStore, flow_of, new_token
+from pombo.worker.store import Limit, SourceStore, limit_of, new_token
 
 log = get_logger("pombo.worker.pool")
 
@@ -86,8 +86,8 @@ class Pool:
             try:
                 async with asyncio.timeout(_BEAT_TIMEOUT_S):
                     await self.fleet.show(sum(len(lane.holdings) for lane in self.lanes.values()))
-            except (RedisError, OSError, TimeoutError) as error:
-                if not (isinstance(error, TimeoutError) or transient(error)):
+            except (RedisError, OSError) as error:
+                if not transient(error):
                     raise
                 if isinstance(error, ReadOnlyError):
                     await forsake(self._redis)
@@ -109,8 +109,8 @@ class Pool:
                     await self._rebalance()
                     await self._peek()
                     await self._sweep()
-            except (RedisError, OSError, TimeoutError) as error:
-                if not (isinstance(error, TimeoutError) or transient(error)):
+            except (RedisError, OSError) as error:
+                if not transient(error):
                     raise
                 log.debug("worker.tending_failed", error=f"{type(error).__name__}: {error}")
 
@@ -135,7 +135,7 @@ class Pool:
                 await self._refuse(name, error)
                 await self._close_lane(name)
                 continue
-            lane.store.flow = self._flow(source)
+            lane.store.limit = self._limit(source)
             lane.renew(source, write_key, snapshot.version)
         self._version = snapshot.version
 
@@ -146,12 +146,12 @@ class Pool:
             if lane is not None:
                 lane.flow_changed()
 
-    def _flow(self, source: Source) -> Flow:
+    def _limit(self, source: Source) -> Limit:
         if source.rate_group is None:
-            return flow_of(source, None)
+            return limit_of(source, None)
         # A group's rate is one figure; where its sources disagree, the lowest is the safe one.
         rates = [s.rate for s in self.sources.values() if s.rate_group == source.rate_group and s.rate > 0]
-        return flow_of(source, min(rates, default=0))
+        return limit_of(source, min(rates, default=0))
 
     async def _lane(self, name: str) -> Lane | None:
         lane = self.lanes.get(name)
@@ -165,7 +165,7 @@ class Pool:
             return None
         await self._redis.hdel(self._keys.of(name).flow, f"{BLOCKED}key")
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
-        store.flow = self._flow(source)
+        store.limit = self._limit(source)
         lane = self.lanes[name] = Lane(source, write_key, self._version, store, self._tools)
         self._loops[name] = asyncio.create_task(lane.run())
         return lane
@@ -188,6 +188,7 @@ class Pool:
 
     async def _rebalance(self) -> None:
         wanted = self.fleet.wanted(p for p in self.fleet.active if self._known(p))
+        by_source = _by_source(wanted)
         for name, lane in list(self.lanes.items()):
             for partition in sorted(lane.lost):
                 log.warning("lease.lost", source=name, partition=partition)
@@ -196,9 +197,9 @@ class Pool:
                 if f"{name}/{partition}" not in wanted and not holding.leaving:
                     lane.leave(partition)
             await self._hand_back(lane)
-            if not (lane.holdings or lane.busy or any(p.startswith(f"{name}/") for p in wanted)):
+            if not (lane.holdings or lane.busy or name in by_source):
                 await self._close_lane(name)
-        for name, partitions in _by_source(wanted).items():
+        for name, partitions in by_source.items():
             await self._acquire(name, partitions)
 
     def _known(self, partition: str) -> bool:
@@ -278,7 +279,7 @@ class Pool:
                         message = await channel.get_message(timeout=30.0)
                         if message is not None:
                             self._hear(message["data"].decode())
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError) as error:
                 log.debug("worker.deaf", error=f"{type(error).__name__}: {error}")
                 await self._tools.clock.sleep(0.5)
 
@@ -303,7 +304,7 @@ class Pool:
         try:
             async with asyncio.timeout(STOP_GRACE_S):
                 await self._wind_down()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError) as error:
             log.warning("worker.stopped_hard", error=f"{type(error).__name__}: {error}")
 
     async def _wind_down(self) -> None:
@@ -321,7 +322,7 @@ class Pool:
                 await self.fleet.leave(self._link)
 
     async def _hand_all_back(self, lanes: Sequence[Lane]) -> None:
-        with suppress(RedisError, OSError, TimeoutError):
+        with suppress(RedisError, OSError):
             async with asyncio.timeout(_HAND_BACK_S):
                 await asyncio.gather(*(self._hand_back(lane) for lane in lanes))
 

@@ -59,7 +59,7 @@ class Letter:
 
 
 @dataclass(slots=True)
-class Flow:
+class Limit:
     """Rate limit in force for a source: events per second (0: off), burst, and its group's name, if any."""
 
     rate: float
@@ -79,7 +79,7 @@ class SourceStore:
         self._remembered = 0
         self._offset_ms = 0.0
         self.source = source
-        self.flow = flow_of(source, None)
+        self.limit = limit_of(source, None)
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -189,9 +189,9 @@ class SourceStore:
         self, parts: Sequence[Part], hashed: Sequence[Sequence[tuple[int, int]]], table: Table
     ) -> tuple[list[str], list[Argument]]:
         generations = [(f"{self._keys.ids}:{g.number}:", g.buckets) for g in table.generations]
-        flow = Flow(0, self.flow.burst) if self.flow.group else self.flow
+        limit = self._own_limit()
         plan = {
-            "incarnation": self.source.incarnation, "rate": flow.rate, "burst": flow.burst, "table": table.version,
+            "incarnation": self.source.incarnation, "rate": limit.rate, "burst": limit.burst, "table": table.version,
             "generations": len(generations), "ttl": int(self.source.window_s * 2000),
             "parts": [_claim_part(part) for part in parts],
         }  # fmt: skip
@@ -222,8 +222,12 @@ class SourceStore:
         number = part.partition
         return [self._keys.lease(number), self._keys.record(number), self._keys.stream(number)]
 
+    def _own_limit(self) -> Limit:
+        """What the source's own bucket allows: anything, when its group's bucket is asked instead."""
+        return Limit(0, self.limit.burst) if self.limit.group else self.limit
+
     async def _prepay(self, events: int) -> Closed | int:
-        if self.flow.group is None or self.flow.rate == 0:
+        if self.limit.group is None or self.limit.rate == 0:
             return 0
         taken, wait = await self._take(events)
         return events if taken else Closed("rate", wait / 1000)
@@ -233,8 +237,8 @@ class SourceStore:
             await self._take(-events)
 
     async def _take(self, events: int) -> tuple[int, int]:
-        key = self._fleet.group_rate(self.flow.group or "")
-        taken, wait = await self._link.script("take", [key], [self.flow.rate, self.flow.burst, events])
+        key = self._fleet.group_rate(self.limit.group or "")
+        taken, wait = await self._link.script("take", [key], [self.limit.rate, self.limit.burst, events])
         return int(taken), int(wait)
 
     # -- the idempotency store ------------------------------------------------------------------------------------
@@ -268,9 +272,9 @@ class SourceStore:
         prepaid = await self._prepay(chunk.events)
         if isinstance(prepaid, Closed):
             return Attempt(closed=prepaid)
-        flow = Flow(0, self.flow.burst) if self.flow.group else self.flow
+        limit = self._own_limit()
         plan = {
-            "rate": flow.rate, "burst": flow.burst, "events": chunk.events,
+            "rate": limit.rate, "burst": limit.burst, "events": chunk.events,
             "parts": [_attempt_part(part) for part in chunk.parts],
         }  # fmt: skip
         keys = [self._keys.flow, self._keys.rate]
@@ -410,10 +414,10 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def flow_of(source: Source, group_rate: float | None) -> Flow:
+def limit_of(source: Source, group_rate: float | None) -> Limit:
     """The limit in force for a source: its own, or its group's."""
     rate = source.rate if group_rate is None else group_rate
-    return Flow(rate, source.burst or max(rate, 1.0), source.rate_group)
+    return Limit(rate, source.burst or max(rate, 1.0), source.rate_group)
 
 
 def _entries(rows: list[Any]) -> list[RawEntry]:

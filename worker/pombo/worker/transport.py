@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Protocol
@@ -15,6 +15,7 @@ import httpx
 import orjson
 from isal import igzip
 
+from pombo.shared.clock import iso
 from pombo.worker.answers import Answer
 
 TIMEOUT_S = 15.0
@@ -61,8 +62,7 @@ def make_request(url: str, write_key: str, bodies: Sequence[bytes], *, sends: in
         sends: how often they were sent before; the first retry carries 1.
         now: becomes `sentAt`, which Segment corrects timestamps with.
     """
-    sent_at = now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    tail = b'],"sentAt":"%s","writeKey":%s}' % (sent_at.encode(), orjson.dumps(write_key))
+    tail = b'],"sentAt":"%s","writeKey":%s}' % (iso(now).encode(), orjson.dumps(write_key))
     raw = b'{"batch":[' + b",".join(bodies) + tail
     headers = {
         "Content-Type": "application/json",

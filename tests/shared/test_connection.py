@@ -11,6 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 from pombo.shared.connection import (
     SOCKET_POINTER,
     aconnect,
+    astray,
     check_url,
     connect,
     embedded_socket,
@@ -279,6 +280,33 @@ LASTING: list[Exception] = [
 def test_refusals_may_go_again(error: exceptions.RedisError) -> None:
     """A server that refused before it did anything may be asked again, at once or later."""
     assert (True, True) == (refused(error), transient(error))
+
+
+NO_PERMISSION = exceptions.NoPermissionError("User bot has no permissions to run the 'evalsha' command")
+
+
+def test_missing_permission_refuses_but_does_not_pass() -> None:
+    """The server did nothing, and will not do it before somebody changes the user's ACL."""
+    assert (True, False) == (refused(NO_PERMISSION), transient(NO_PERMISSION))
+    in_script = exceptions.NoPermissionError("ACL failure in script: User bot has no permissions to run 'get'")
+    assert (False, False) == (refused(in_script), transient(in_script))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_astray"),
+    [
+        (exceptions.ReadOnlyError("READONLY"), True),
+        (exceptions.ConnectionError("Connection closed by server."), True),
+        (exceptions.TimeoutError("Timeout reading from socket"), True),
+        (BrokenPipeError(), True),
+        (exceptions.BusyLoadingError("LOADING"), False),
+        (exceptions.OutOfMemoryError("OOM"), False),
+        (exceptions.ResponseError("WRONGTYPE"), False),
+    ],
+)
+def test_astray(error: Exception, is_astray: bool) -> None:
+    """After READONLY and lost connections somebody else may be primary."""
+    assert is_astray == astray(error)
 
 
 @pytest.mark.parametrize("error", LOST, ids=repr)

@@ -1,27 +1,30 @@
 """Connections to Redis: one URL in, a client out that never repeats a command by itself.
 
 The client library's own retries are off: a script whose reply was cut is repeated by us, with its idempotency
-token, or not at all.
+token, or not at all. What a URL may name is told in `redisurl`; `sentinel` and `cluster` do their part where that is
+more than one server.
 """
 
 import asyncio
 import builtins
-import re
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote
 
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.client import Redis
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import (
     AskError,
     BusyLoadingError,
     ClusterError,
     ConnectionError,
     MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -32,25 +35,39 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from pombo.shared.cluster import ClusterRedis
 from pombo.shared.errors import ConfigurationError
+from pombo.shared.redisurl import Node, Target, check_url, read_url, read_usable, redact
+from pombo.shared.sentinel import Sentinels, aled, led
 from pombo.shared.settings import Settings
+
+__all__ = [
+    "CONNECT_TIMEOUT_S",
+    "SOCKET_NAME",
+    "SOCKET_POINTER",
+    "aconnect",
+    "aline",
+    "astray",
+    "check_url",
+    "connect",
+    "embedded_socket",
+    "forsake",
+    "jobs_url",
+    "line",
+    "primaries",
+    "redact",
+    "redis_url",
+    "refused",
+    "transient",
+]
 
 CONNECT_TIMEOUT_S = 2.0
 SOCKET_NAME = "redis.sock"
 SOCKET_POINTER = "socket"
 """File under POMBO_HOME that names the embedded server's socket when its path is not the usual one."""
 
-_SCHEMES = ("redis", "rediss", "unix")
-_OPTIONS = {"db", "username", "password", "client_name", "health_check_interval"}
-_TLS_OPTIONS = {
-    "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname", "ssl_password",
-}  # fmt: skip
-_USER = re.compile(r"(\s*[a-z][a-z0-9+.-]*://)?([^:]*)", re.IGNORECASE)
-# What stands where a port should, when nothing says that it is a host's: the end of a URL whose `@` is missing.
-_NO_PORT = re.compile(r"^((?:[^:/?#]*://)?(?:[^:/?#\[]*|\[[^\]]*\]):)(?!//|[0-9]*(?:[,/?#]|$)).+", re.DOTALL)
-# The first option that may be or hold a password, and all that follows: an `&` in a password begins no other option.
-_SHOWN = r"(?:db|username|client_name|health_check_interval|ssl_(?!password)[a-z_]+)="
-_SECRET_OPTION = re.compile(rf"([?&](?!{_SHOWN})(?:[^=&#]*=)?|password=).+", re.IGNORECASE | re.DOTALL)
+_packer = HiredisRespSerializer()
+
 # Replies that come from a server that refused before it did anything; the same command may go again.
 _REFUSALS = (
     AskError,
@@ -89,73 +106,136 @@ def embedded_socket(settings: Settings) -> str:
         return str(settings.home_dir / SOCKET_NAME)
 
 
-def check_url(url: str) -> str:
-    """Return `url` when a client can be made of it.
+def jobs_url(settings: Settings) -> str:
+    """URL of the control plane's Redis.
 
     Raises:
-        ConfigurationError: it is no Redis URL that this pombo knows.
+        ConfigurationError: it names a cluster, on which RQ does not run; or it is no Redis URL.
     """
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in _SCHEMES:
-        schemes = ", ".join(f"{name}://" for name in _SCHEMES)
-        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r} has no scheme pombo knows; use one of {schemes}")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-        options = set(parse_qs(parts.query, keep_blank_values=True))
-    except ValueError:
+    url = settings.jobs_redis_url or redis_url(settings)
+    if read_url(url).kind == "cluster":
         raise ConfigurationError(
-            f"POMBO_REDIS_URL {redact(url)!r} is no URL: its port is no number, or a bracket is missing"
-        ) from None
-    if parts.fragment or ("@" in parts.path + parts.query and scheme != "unix"):
-        raise ConfigurationError(
-            f"POMBO_REDIS_URL {redact(url)!r} cannot be read; write / # ? and @ in a password as %2F %23 %3F %40"
-        )
-    known = _OPTIONS | _TLS_OPTIONS if scheme == "rediss" else _OPTIONS
-    if options - known:
-        raise ConfigurationError(
-            f"POMBO_REDIS_URL {redact(url)!r} has an unknown option; for {scheme}:// write one of "
-            f"{', '.join(sorted(known))}, and & in a password as %26"
+            "jobs are off: RQ, which runs them, does not run on Redis Cluster; "
+            "set POMBO_JOBS_REDIS_URL to a Redis that is no cluster"
         )
     return url
 
 
-def redact(url: str) -> str:
-    """The URL without its password, for people and logs, even when it is no proper URL."""
-    head, at, tail = url.rpartition("@")
-    user = _USER.match(head)
-    if user is not None and len(user[0]) < len(head):
-        head = f"{user[0]}:***"
-    tail = tail if at and tail.startswith("/") else _NO_PORT.sub(r"\1***", tail)
-    return _SECRET_OPTION.sub(r"\1***", head + at + tail)
-
-
 def connect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> Redis:
-    """A blocking client; nothing is sent before its first command."""
-    retry = Retry(NoBackoff(), 0)
-    made: Redis = _made(Redis, url, retry, _options(timeout_s, connect_timeout_s))
-    return made
+    """A blocking client; nothing is sent before its first command.
+
+    Raises:
+        ConfigurationError: the URL cannot be used, or names a cluster: clients of those are for asyncio.
+    """
+    target = read_usable(url)
+    if target.kind == "cluster":
+        raise ConfigurationError(f"{redact(url)!r} names a cluster, where a Redis that is none is wanted")
+    return _blocking(target, timeout_s, connect_timeout_s)
 
 
 def aconnect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> "AsyncRedis":
-    """An asyncio client; nothing is sent before its first command."""
-    retry = AsyncRetry(NoBackoff(), 0)
-    made: AsyncRedis = _made(AsyncRedis, url, retry, _options(timeout_s, connect_timeout_s))
-    pool: Any = made.connection_pool
-    pool.connection_class = _cancellable(pool.connection_class)
+    """An asyncio client; nothing is sent before its first command.
+
+    Raises:
+        ConfigurationError: the URL cannot be used.
+    """
+    target = read_usable(url)
+    make = partial(_asyncio, target, timeout_s, connect_timeout_s)
+    if target.kind == "cluster":
+        return ClusterRedis(target.nodes, make)
+    return make(None)
+
+
+def line(target: Target, node: Node | None = None) -> Any:
+    """One blocking connection that is not connected yet; in a cluster to a node of it.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+    return _one_line(_blocking(target, None, None, node).connection_pool, target)
+
+
+def aline(target: Target, node: Node | None = None) -> Any:
+    """The same for asyncio."""
+    return _one_line(_asyncio(target, None, CONNECT_TIMEOUT_S, node).connection_pool, target)
+
+
+async def primaries(redis: "AsyncRedis") -> "list[AsyncRedis]":
+    """A client of each server that holds data: of several in a cluster, else the one given."""
+    return await redis.primaries() if isinstance(redis, ClusterRedis) else [redis]
+
+
+def _one_line(pool: Any, target: Target) -> Any:
+    try:
+        return pool.make_connection()
+    except (RedisError, TypeError, ValueError) as error:
+        raise _unusable(target, error) from None
+
+
+def _blocking(
+    target: Target, timeout_s: float | None, connect_timeout_s: float | None, node: Node | None = None
+) -> Redis:
+    options = {**_options(timeout_s, connect_timeout_s), "retry": Retry(NoBackoff(), 0)}
+    made: Redis = _made(Redis, target, target.url, options, lambda kind: kind)
+    _aim(made.connection_pool, node)
+    if target.kind == "sentinel":
+        asked = _made(Redis, target, target.sentinel_url, options, lambda kind: kind).connection_pool
+        _lead(made.connection_pool, led, Sentinels(target, asked))
     return made
+
+
+def _asyncio(
+    target: Target, timeout_s: float | None, connect_timeout_s: float | None, node: Node | None = None
+) -> "AsyncRedis":
+    options = {**_options(timeout_s, connect_timeout_s), "retry": AsyncRetry(NoBackoff(), 0)}
+    made: AsyncRedis = _made(AsyncRedis, target, target.url, options, _cancellable)
+    _aim(made.connection_pool, node)
+    if target.kind == "sentinel":
+        asked = _made(AsyncRedis, target, target.sentinel_url, options, _cancellable).connection_pool
+        _lead(made.connection_pool, aled, Sentinels(target, asked))
+    return made
+
+
+def _made(kind: Any, target: Target, url: str, options: dict[str, Any], wrap: Callable[[Any], Any]) -> Any:
+    try:
+        made = kind.from_url(url, **options)
+    except (RedisError, ValueError, TypeError) as error:
+        raise _unusable(target, error) from None
+    pool: Any = made.connection_pool
+    pool.connection_class = wrap(pool.connection_class)
+    return made
+
+
+def _aim(pool: Any, node: Node | None) -> None:
+    """Have a pool connect to a node of a cluster."""
+    if node is not None:
+        pool.connection_kwargs |= {"host": node.host, "port": node.port}
+
+
+def _lead(pool: Any, kind: Callable[[Any], Any], sentinels: Sentinels) -> None:
+    """Have a pool connect where the sentinels say."""
+    pool.connection_class = kind(pool.connection_class)
+    pool.connection_kwargs["sentinels"] = sentinels
+
+
+def _unusable(target: Target, error: Exception) -> ConfigurationError:
+    return ConfigurationError(f"POMBO_REDIS_URL {redact(target.url)!r} cannot be used: {error}")
 
 
 @cache
 def _cancellable(kind: Any) -> Any:
-    """A connection class whose writes can be cancelled at any moment.
+    """A connection class whose writes can be cancelled at any moment, and whose commands hiredis packs.
 
     redis-py bounds a write by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes just as the
     write ends: a task that was told to stop would go on for ever. `asyncio.timeout` does not, and needs no task.
+    And it packs asyncio's commands in Python: a seventh of a worker's CPU, as claims name each event's buckets.
     """
 
     class Cancellable(kind):  # type: ignore[misc]
         socket_timeout: float | None
+
+        def pack_command(self, *args: Any) -> list[bytes]:
+            return _packer.pack(*args)  # type: ignore[no-any-return]
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             timeout_s, self.socket_timeout = self.socket_timeout, None
@@ -170,34 +250,34 @@ def _cancellable(kind: Any) -> Any:
     return Cancellable
 
 
-def _made(kind: Any, url: str, retry: object, options: dict[str, Any]) -> Any:
-    try:
-        return kind.from_url(check_url(url), retry=retry, **options)
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"POMBO_REDIS_URL {redact(url)!r} cannot be used: {error}") from None
-
-
-def _options(timeout_s: float, connect_timeout_s: float) -> dict[str, Any]:
+def _options(timeout_s: float | None, connect_timeout_s: float | None) -> dict[str, Any]:
     return {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": connect_timeout_s,
         "retry_on_error": [],
         "retry_on_timeout": False,
         "protocol": 2,
+        # Two commands that only name the library: behind a slow Redis they cost as much as the first append.
+        "driver_info": None,
         "decode_responses": False,
     }
 
 
 async def forsake(redis: "AsyncRedis") -> None:
-    """Close idle connections after READONLY: a demoted master keeps its clients, its name may lead to the new one."""
+    """Close idle connections after READONLY or a lost one, so that the next are made to whoever is primary by then."""
     with suppress(RedisError, OSError):
-        await redis.connection_pool.disconnect(inuse_connections=False)
+        if isinstance(redis, ClusterRedis):
+            await redis.forsake()
+        else:
+            await redis.connection_pool.disconnect(inuse_connections=False)
 
 
 def refused(error: RedisError) -> bool:
     """Whether the server certainly did nothing, so that the same command may go again."""
     if isinstance(error, _REFUSALS):
         return True
+    if isinstance(error, NoPermissionError):
+        return "script" not in str(error)  # One that stops in a script may have come after writes.
     return isinstance(error, ResponseError) and str(error).startswith(_REFUSAL_PREFIXES)
 
 
@@ -205,4 +285,10 @@ def transient(error: BaseException) -> bool:
     """Whether the trouble passes by itself: a lost connection, a timeout, a server that refuses for now."""
     if isinstance(error, (ConnectionError, TimeoutError, OSError)):
         return True
-    return isinstance(error, RedisError) and refused(error)
+    return isinstance(error, RedisError) and not isinstance(error, NoPermissionError) and refused(error)
+
+
+def astray(error: BaseException) -> bool:
+    """Whether the trouble may mean that somebody else is primary now: READONLY, or a connection that was lost."""
+    lost = isinstance(error, (ConnectionError, TimeoutError, OSError)) and not isinstance(error, BusyLoadingError)
+    return lost or isinstance(error, ReadOnlyError)

@@ -17,8 +17,10 @@ from pombo.producer.options import Options
 from pombo.producer.outbox import Outbox
 from pombo.producer.receipts import Receipt, Rejected
 from pombo.producer.rejections import Rejections
-from pombo.producer.steps import Ask, Sleep, Step, advance
+from pombo.producer.spooled import Shelf
+from pombo.producer.steps import Ask, Disk, Sleep, Step, advance
 from pombo.shared import batches
+from pombo.shared.errors import SpoolError
 from pombo.shared.keys import Keys
 from pombo.shared.prepared import Prepared
 from pombo.shared.scripts import script
@@ -179,8 +181,10 @@ class Server:
 class Bench:
     """The core without a driver: the test does what it asks, step by step."""
 
-    def __init__(self, server: Server | None = None, *, metrics: Any = None, **options: Any) -> None:
-        self.options = Options("bot", **options)
+    def __init__(
+        self, server: Server | None = None, *, metrics: Any = None, spool: Shelf | None = None, **options: Any
+    ) -> None:
+        self.options = Options(options.pop("source", "bot"), **options)
         self.server = server or Server()
         self.clock = FakeClock()
         self.metrics = Recorder()
@@ -198,6 +202,7 @@ class Bench:
             metrics=metrics,
             rejections=rejections,
             where=lambda: "redis://test",
+            spool=spool,
         )
         self._numbers = count()
         self.flow = self.outbox.run()
@@ -206,6 +211,14 @@ class Bench:
     def _woken(self) -> None:
         self.wakes += 1
         self.awake = True
+
+    def disk(self) -> Step | None:
+        """Do the step's work on the disk; return the next step."""
+        assert isinstance(self.step, Disk)
+        try:
+            return self.reply(self.step.call())
+        except SpoolError as error:
+            return self.fail(error)
 
     def put(self, number: int = 1, key: str = "u1", pad: int = 0) -> list[Receipt]:
         """Enqueue events of one ordering key; ids are m0, m1, … in the order of acceptance."""
@@ -247,6 +260,8 @@ class Bench:
         while True:
             if isinstance(self.step, Sleep):
                 self.sleep()
+            elif isinstance(self.step, Disk):
+                self.disk()
             elif isinstance(self.step, Ask) and self.step.command[0] == "HGET":
                 self.serve()
             else:
@@ -260,6 +275,8 @@ class Bench:
                 return
             if isinstance(self.step, Sleep):
                 self.sleep()
+            elif isinstance(self.step, Disk):
+                self.disk()
             else:
                 self.serve()
 
@@ -269,6 +286,8 @@ class Bench:
         while not all(receipt.done for receipt in receipts):
             if isinstance(self.step, Sleep):
                 self.sleep()
+            elif isinstance(self.step, Disk):
+                self.disk()
             else:
                 asked += 1
                 self.fail(fail)

@@ -389,7 +389,7 @@ class TestBugs:
             def accepted(self, *args: Any) -> None:
                 raise ZeroDivisionError
 
-        producer = make(metrics=Broken())
+        producer = make(metrics=Broken(), linger_s=60.0)
         receipts = [producer.track("u1", "A"), producer.track("u1", "B")]
         producer.close()
         assert ["accepted", "accepted"] == list(map(reason, receipts))

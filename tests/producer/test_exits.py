@@ -21,6 +21,56 @@ producer = Producer("bot")
 for number in range(1000):
     producer.track("u1", "A", message_id=f"m{number}")
 """
+LOOP_IN_A_THREAD = """
+import asyncio, threading
+from pombo.producer import AsyncProducer
+producer = AsyncProducer("bot", linger_s=60.0)
+loop = asyncio.new_event_loop()
+threading.Thread(target=loop.run_forever, daemon=True).start()
+asyncio.run_coroutine_threadsafe(producer.track("u1", "A", message_id="m0"), loop)
+asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+"""
+SPOOLING = """
+import os, threading, time
+from pathlib import Path
+os.environ["POMBO_SPOOL_DIR"] = {folder!r}
+from pombo.producer import Producer
+from pombo.producer.spool import read_spool, spool_path
+path = spool_path(Path({folder!r}), "pombo")
+producer = Producer("bot", budget_s=4.0)
+"""
+SPOOL_THOUSAND = """
+for number in range(1000):
+    producer.track("u1", "A", message_id=f"m{number}")
+"""
+AWAIT_EMPTY = """
+ends = time.monotonic() + 50
+while read_spool(path) and time.monotonic() < ends:
+    time.sleep(0.01)
+assert not read_spool(path)
+"""
+SPOOL_AND_FORK = """
+producer.track("u1", "A", message_id="first").result(30)
+def work(name, number):
+    for at in range(number):
+        receipt = producer.track(name, "A", message_id=f"{name}-{at}")
+        if at % 5 == 0:
+            assert type(receipt.result(30)).__name__ == "Spooled"
+threads = [threading.Thread(target=work, args=(f"t{at}", 300)) for at in range(3)]
+for thread in threads:
+    thread.start()
+children = []
+for number in range(6):
+    child = os.fork()
+    if child == 0:
+        work(f"c{number}", 20)
+        os._exit(0 if producer.flush(30) else 1)
+    children.append(child)
+for child in children:
+    assert os.waitpid(child, 0)[1] == 0
+for thread in threads:
+    thread.join()
+"""
 
 unix = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -101,6 +151,45 @@ def test_exit_without_redis(run: Run, redis_url: str) -> None:
             proxy.url,
         )
     assert ("unavailable\n", 0) == (done.stdout, done.returncode)
+
+
+def test_exit_without_redis_but_with_a_spool(run: Run, redis_url: str, tmp_path: Path) -> None:
+    """A process that ends while Redis is away leaves its events on the disk; the next one brings them to Redis."""
+    with Proxy(redis_url, listening=False) as proxy:
+        done = run(SPOOLING.format(folder=str(tmp_path / "spool")) + SPOOL_THOUSAND, proxy.url)
+        assert ("", 0) == (done.stderr, done.returncode)
+        with Redis.from_url(redis_url) as redis:
+            add_source(redis)
+            proxy.listen()
+            done = run(SPOOLING.format(folder=str(tmp_path / "spool")) + AWAIT_EMPTY, proxy.url)
+            assert ("", 0) == (done.stderr, done.returncode)
+            assert THOUSAND == ids(stored(redis))
+
+
+@unix
+def test_exit_with_a_loop_in_a_thread(run: Run, sync_redis: Redis) -> None:
+    """A loop that still runs in a thread of its own sends what it has before the interpreter ends."""
+    add_source(sync_redis)
+    done = run(LOOP_IN_A_THREAD)
+    assert ("", 0) == (done.stderr, done.returncode)
+    assert ["m0"] == ids(stored(sync_redis))
+
+
+def test_fork_of_a_spooling_process(run: Run, redis_url: str, tmp_path: Path) -> None:
+    """Forks in the midst of commits neither hang a child nor lose, repeat or reorder an event of either side."""
+    with Proxy(redis_url, listening=False) as proxy:
+        done = run(SPOOLING.format(folder=str(tmp_path / "spool")) + SPOOL_AND_FORK, proxy.url)
+        assert ("", 0) == (done.stderr, done.returncode)
+        with Redis.from_url(redis_url) as redis:
+            add_source(redis)
+            proxy.listen()
+            done = run(SPOOLING.format(folder=str(tmp_path / "spool")) + AWAIT_EMPTY, proxy.url)
+            assert ("", 0) == (done.stderr, done.returncode)
+            found = ids(stored(redis))
+    assert len(set(found)) == len(found)
+    for name in [f"t{thread}" for thread in range(3)] + [f"c{child}" for child in range(6)]:
+        mine = [int(one.split("-")[1]) for one in found if one.startswith(f"{name}-")]
+        assert list(range(300 if name[0] == "t" else 20)) == mine
 
 
 @unix

@@ -10,6 +10,7 @@ from redis.exceptions import (
 )
 
 from pombo.producer.rejections import remedy
+from pombo.producer.testing import FakeProducer
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,17 @@ from pombo.producer.rejections import remedy
 def test_a_refusal_has_its_remedy(error: RedisError, expected: str) -> None:
     """What the server says decides what to do about it."""
     assert remedy(error).endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("message_id", "expected"),
+    [("m1", "event m1 of"), ("m1\nevent m2 of", r"event 'm1\nevent m2 of' of"), ("m" * 101, "event without id of")],
+)
+def test_a_message_id_makes_no_log_line(message_id: str, expected: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An id that was refused itself is not logged, and one with a line break begins no line of its own."""
+    with FakeProducer("bot") as producer:
+        producer.reject("unavailable")
+        producer.track("u1", "Message Sent", message_id=message_id)
+
+    (line,) = caplog.messages
+    assert line.startswith(expected)

@@ -1,6 +1,6 @@
 import pytest
 
-from pombo.producer import Accepted, Rejected
+from pombo.producer import Accepted, Rejected, Spooled
 from pombo.producer.testing import FakeAsyncProducer, FakeProducer
 
 
@@ -44,6 +44,17 @@ def test_rejects_as_told() -> None:
     producer.accept()
     producer.track("u1", "D")
     assert ["B", "D"] == [event["event"] for event in producer.events]
+
+
+def test_spools_as_told() -> None:
+    """A fake that was told to spool keeps events, whose receipts read spooled."""
+    producer = FakeProducer()
+    producer.spool()
+    spooled = producer.track("u1", "A", message_id="m1")
+    producer.accept()
+    accepted = producer.track("u1", "A", message_id="m2")
+    assert (Spooled("m1"), Accepted("m2")) == (spooled.result(0), accepted.result(0))
+    assert 2 == len(producer.events)
 
 
 def test_closed() -> None:

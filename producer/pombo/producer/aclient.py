@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -15,11 +16,12 @@ from pombo.producer.links import AsyncLink
 from pombo.producer.metrics import Metrics
 from pombo.producer.options import Options, WhenFull
 from pombo.producer.outbox import Outbox
-from pombo.producer.parts import STUMBLE_PAUSE_S, STUMBLED, Parts
+from pombo.producer.parts import CLOSE_SLACK_S, STUMBLE_PAUSE_S, STUMBLED, Parts
 from pombo.producer.receipts import Receipt
 from pombo.producer.rejections import OnRejected, logger
-from pombo.producer.steps import WEATHER, Sleep, Step, advance
+from pombo.producer.steps import WEATHER, Disk, Sleep, Step, advance
 from pombo.shared.clock import Clock
+from pombo.shared.errors import SpoolError
 from pombo.shared.settings import Settings
 
 _FORKED = "the process forked; the parent still sends the event, and only its receipt tells the outcome"
@@ -54,11 +56,14 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         buffer_bytes: int = 32 << 20,
         when_full: WhenFull = "reject",
         block_timeout_s: float | None = None,
+        spool_bytes: int = 1 << 30,
         on_rejected: OnRejected | None = None,
         clock: Clock | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._options = Options(source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s)
+        self._options = Options(
+            source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s, spool_bytes
+        )
         self._parts = Parts(
             self._options,
             settings=settings,
@@ -112,8 +117,10 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
                 task.cancel()
                 await asyncio.wait({task})
         self._parts.rejections.close()
+        self._parts.rest()
 
     async def __aenter__(self) -> Self:
+        self._parts.start_draining()
         return self
 
     async def __aexit__(
@@ -122,7 +129,11 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         await self.close()
 
     def at_exit(self) -> None:
-        """Log what was not written: no loop runs any more; called by the interpreter's exit."""
+        """Spool, or log, what was not written; called by the interpreter's exit."""
+        if self._loop is not None and self._loop.is_running():
+            self._close_in(self._loop)
+        elif self._buffer.events:
+            self._outbox.rescue()
         if self._buffer.events:
             logger.warning(
                 "exit before %d events of source %s were written; close the AsyncProducer in its event loop",
@@ -130,10 +141,21 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
                 self._options.source,
             )
 
+    def _close_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close from another thread than that of the loop, which still works on the events."""
+        closing = self.close()
+        try:
+            closed = asyncio.run_coroutine_threadsafe(closing, loop)
+        except RuntimeError:  # It has just been closed.
+            closing.close()
+            return
+        with suppress(TimeoutError):
+            closed.result(self._parts.closing_s + CLOSE_SLACK_S)
+
     def after_fork(self) -> None:
         """Leave the parent's events to the parent and begin anew; called in a forked child."""
         # Kept, not closed: their end would take the parent's socket out of the selector that both share.
-        self._inherited += [self._link, self._task, self._loop]
+        self._inherited += [self._link, self._task, self._loop, self._disk]
         outbox, closed = self._outbox, self._buffer.closed
         self._begin()
         self._buffer.closed = closed
@@ -145,6 +167,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         self._task: asyncio.Task[None] | None = None
         self._token = asyncio.Event()
         self._link = AsyncLink(self._parts.url)
+        self._disk: ThreadPoolExecutor | None = None
         self._buffer: Buffer = self._parts.buffer(self._token.set)
         self._outbox: Outbox = self._parts.outbox(self._buffer)
 
@@ -163,6 +186,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
             self._outbox.give_up("closed", _CANCELLED)
             self._begin()
             self._buffer.closed = closed
+        self._parts.start_draining()
         self._loop = loop
         self._task = loop.create_task(self._work(), name=f"pombo-{self._options.source}")
         # Not in the task itself: one that is cancelled before its first step runs nothing.
@@ -189,6 +213,9 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
                     outbox.give_up("unavailable", STUMBLED % self._options.source)
                     await asyncio.sleep(STUMBLE_PAUSE_S)
         finally:
+            if self._outbox is outbox and self._disk is not None:
+                self._disk.shutdown(wait=False)
+                self._disk = None
             await link.close()
 
     async def _drive(self, outbox: Outbox, link: AsyncLink) -> None:
@@ -205,9 +232,19 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
             self._token.clear()
             return None, None
         try:
-            return await link.ask(step), None
-        except WEATHER as error:
+            return await (self._on_disk(step) if isinstance(step, Disk) else link.ask(step)), None
+        except (*WEATHER, SpoolError) as error:
             return None, error
+
+    async def _on_disk(self, step: Disk) -> Any:
+        """Do it in a thread of its own, which no other work of the bot keeps busy."""
+        if self._disk is None:
+            self._disk = ThreadPoolExecutor(1, "pombo-disk")
+        try:
+            work = self._disk.submit(step.call)
+        except RuntimeError:  # The interpreter ends, or the system has no thread left.
+            return step.call()
+        return await asyncio.wrap_future(work)
 
 
 def _give_up(outbox: Outbox, task: asyncio.Task[None]) -> None:
@@ -224,7 +261,7 @@ def _settled(receipt: Receipt) -> asyncio.Future[None]:
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
+    if not future.done() and not future.get_loop().is_closed():
         future.set_result(None)
 
 

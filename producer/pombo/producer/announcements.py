@@ -28,8 +28,11 @@ class Announcements:
         """Announce every partition again: the source is another one now."""
         self._at.clear()
 
-    def make(self, flush: Flush) -> Flow[None]:
-        """Announce what is due of an appended flush; the workers' sweep finds what could not be."""
+    def make(self, flush: Flush, timeout_s: float = TIMEOUT_S) -> Flow[None]:
+        """Announce what is due of an appended flush; the workers' sweep finds what could not be.
+
+        One that takes longer than `timeout_s` costs the connection.
+        """
         now = self._clock.monotonic()
         due = [partition for partition in flush.partitions if now - self._at.get(partition, -math.inf) >= EVERY_S]
         if not due:
@@ -42,9 +45,9 @@ class Announcements:
         )
         try:
             try:
-                yield Ask(("EVALSHA", announce.sha, *rest), TIMEOUT_S)
+                yield Ask(("EVALSHA", announce.sha, *rest), timeout_s)
             except NoScriptError:
-                yield Ask(("EVAL", announce.text, *rest), TIMEOUT_S)
+                yield Ask(("EVAL", announce.text, *rest), timeout_s)
         except WEATHER:
             return
         self._at.update(dict.fromkeys(due, now))

@@ -8,7 +8,7 @@ from enum import Enum
 
 from pombo.producer.options import Options
 from pombo.producer.receipts import Receipt
-from pombo.shared.batches import MAX_EVENTS
+from pombo.shared.batches import MAX_EVENTS, key_hash
 from pombo.shared.clock import Clock
 from pombo.shared.prepared import Prepared
 
@@ -27,6 +27,11 @@ class Pending:
         self.ordering_key = event.ordering_key
         self.receipt = receipt
         self.at = 0.0
+
+    @property
+    def hash(self) -> int:
+        """The hash of the ordering key, from which the partition is computed."""
+        return key_hash(self.ordering_key)
 
 
 class Offer(Enum):

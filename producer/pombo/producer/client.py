@@ -17,8 +17,9 @@ from pombo.producer.outbox import Outbox
 from pombo.producer.parts import STUMBLE_PAUSE_S, STUMBLED, Parts
 from pombo.producer.receipts import Receipt
 from pombo.producer.rejections import OnRejected, logger
-from pombo.producer.steps import WEATHER, Sleep, Step, advance
+from pombo.producer.steps import WEATHER, Disk, Sleep, Step, advance
 from pombo.shared.clock import Clock
+from pombo.shared.errors import SpoolError
 from pombo.shared.settings import Settings
 
 _FORKED = "the process forked; the parent still sends the event, and only its receipt tells the outcome"
@@ -32,7 +33,11 @@ class Producer(Calls[Receipt]):
     2. A daemon thread, started by the first event, writes what gathered: one flush under way at a time.
     3. The receipt is settled within `budget_s` of the event's entry into the buffer.
     4. `close`, the end of a `with` block or the interpreter's exit sends what is left, within the budgets. A
-       killed process loses what was not accepted.
+       killed process loses what was neither accepted nor spooled.
+
+    With `POMBO_SPOOL_DIR` set, events that Redis does not take for half of their budget go to the disk instead, and
+    read spooled; so do all later ones of the source until a thread of any process that uses the folder has brought
+    them to Redis. The folder belongs to one Redis, and outlives its processes.
 
     After a fork the parent keeps what was buffered; in the child those receipts read `unconfirmed`, and the
     child's own events go through a thread, a session and a connection of its own. Under `POMBO_DISABLED=1`
@@ -58,11 +63,14 @@ class Producer(Calls[Receipt]):
         buffer_bytes: int = 32 << 20,
         when_full: WhenFull = "reject",
         block_timeout_s: float | None = None,
+        spool_bytes: int = 1 << 30,
         on_rejected: OnRejected | None = None,
         clock: Clock | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        self._options = Options(source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s)
+        self._options = Options(
+            source, budget_s, linger_s, buffer_events, buffer_bytes, when_full, block_timeout_s, spool_bytes
+        )
         self._parts = Parts(
             self._options,
             settings=settings,
@@ -74,6 +82,7 @@ class Producer(Calls[Receipt]):
         self._intake: Intake = self._parts.intake
         self._begin()
         exits.watch(self)
+        self._parts.start_draining()
 
     def enqueue(self, event: Event, ordering_key: str | None = None, *, strict: bool = True) -> Receipt:
         """Take a ready event; unless `strict`, keys that Segment does not know are handed on."""
@@ -111,6 +120,7 @@ class Producer(Calls[Receipt]):
         if thread is not None:
             thread.join(self._parts.closing_s if timeout is None else timeout)
         self._parts.rejections.close()
+        self._parts.rest()
 
     def __enter__(self) -> Self:
         return self
@@ -199,8 +209,8 @@ class Producer(Calls[Receipt]):
             self._pause(step.seconds)
             return None, None
         try:
-            return link.ask(step), None
-        except WEATHER as error:
+            return (step.call() if isinstance(step, Disk) else link.ask(step)), None
+        except (*WEATHER, SpoolError) as error:
             return None, error
 
     def _pause(self, seconds: float | None) -> None:

@@ -11,6 +11,7 @@ import sys
 import weakref
 from typing import Protocol
 
+from pombo.producer import spools
 from pombo.producer.rejections import logger
 
 
@@ -54,6 +55,7 @@ def _at_exit() -> None:
             producer.at_exit()
         except Exception:
             logger.exception("a producer could not be closed at exit")
+    spools.at_exit()
 
 
 def _after_fork() -> None:

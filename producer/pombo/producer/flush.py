@@ -1,14 +1,18 @@
 """One flush: the oldest events of the buffer as one append, and what the append's answer means."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from pombo.producer.buffer import Pending
-from pombo.producer.steps import Argument
-from pombo.shared.batches import MAX_EVENTS, SEPARATOR, RecordBatch, encode, partition_of
+from redis.exceptions import NoPermissionError, NoScriptError, RedisError
+
+from pombo.producer.spooled import Eventlike, Sent
+from pombo.producer.steps import Argument, Ask, Flow, NotSentError
+from pombo.shared.batches import MAX_EVENTS, SEPARATOR, RecordBatch, encode
+from pombo.shared.connection import refused
 from pombo.shared.keys import Keys
+from pombo.shared.scripts import script
 from pombo.shared.sources import Source
 
 MAX_BATCHES = 64
@@ -37,19 +41,22 @@ class _Draft:
         self.raw += len(body) + len(SEPARATOR)
 
 
-def cut(pendings: Sequence[Pending], partitions: int) -> tuple[int, list[_Draft]]:
-    """Group the oldest events by partition, in order; return how many went in, and the drafts."""
+def cut(events: Sequence[Eventlike], partitions: int, *, whole: bool = False) -> tuple[int, list[_Draft]]:
+    """Group the oldest events by partition, in order; return how many went in, and the drafts.
+
+    As many as one append takes, or the `whole` of them.
+    """
     drafts: list[_Draft] = []
     latest: dict[int, _Draft] = {}
     raw = count = 0
-    for pending in pendings:
-        body = pending.body
-        partition = partition_of(pending.ordering_key, partitions)
+    for event in events:
+        body = event.body
+        partition = event.hash % partitions
         draft = latest.get(partition)
-        if raw + len(body) > MAX_FLUSH_RAW and count:
+        if raw + len(body) > MAX_FLUSH_RAW and count and not whole:
             break
         if draft is None or not draft.takes(len(body)):
-            if len(drafts) == MAX_BATCHES:
+            if len(drafts) == MAX_BATCHES and not whole:
                 break
             draft = latest[partition] = _Draft(partition)
             drafts.append(draft)
@@ -68,16 +75,28 @@ class Flush:
     3. Settled by an answer, or given up event by event as their budgets end.
     """
 
-    def __init__(self, pendings: Sequence[Pending], source: Source, keys: Keys, session: str, sequence: int) -> None:
+    def __init__(
+        self,
+        events: Sequence[Eventlike],
+        source: Source,
+        keys: Keys,
+        session: str,
+        sequence: int,
+        *,
+        whole: bool = False,
+    ) -> None:
         self.source = source
+        self.sent = Sent(session, sequence, source.incarnation)
         self.doubtful = False
-        self.count, drafts = cut(pendings, source.partitions)
+        self.count, drafts = cut(events, source.partitions, whole=whole)
         """Events not given up yet."""
+        self.events = events[: self.count]
+        """All of its events, given up or not."""
         self.partitions = sorted({draft.partition for draft in drafts})
         self.batches = [(draft.partition, encode(draft.bodies)) for draft in drafts]
         self.size = sum(len(batch.payload) for _, batch in self.batches)
         """Bytes that it adds to the source's backlog."""
-        types = Counter(pending.type for pending in pendings[: self.count])
+        types = Counter(event.type for event in self.events)
         own = keys.of(source.name)
         self.keys = [
             own.ledger,
@@ -127,3 +146,34 @@ def read_answer(reply: Any) -> Answer:
         case [b"unknown"]:
             return Answer("unknown")
     raise ValueError(f"the append script answered {reply!r}, which this pombo does not know; upgrade pombo here")
+
+
+def append(flush: Flush, timeout_s: Callable[[], float]) -> Flow[Answer]:
+    """Send a flush; it stays doubtful unless an answer says what became of it. `timeout_s` is asked for each command.
+
+    Raises:
+        NotSentError: it was not sent.
+        RedisError: it was refused, or its answer stayed out.
+        ValueError: the answer is none of the script's.
+    """
+    before = flush.doubtful
+    try:
+        try:
+            reply = yield from _send(flush, timeout_s(), "EVALSHA", script("append").sha)
+        except NoScriptError:
+            reply = yield from _send(flush, timeout_s(), "EVAL", script("append").text)
+    except NotSentError:
+        flush.doubtful = before
+        raise
+    except RedisError as error:
+        if refused(error) or isinstance(error, NoPermissionError):
+            flush.doubtful = before
+        raise
+    answer = read_answer(reply)
+    flush.doubtful = before and answer.kind == "full"
+    return answer
+
+
+def _send(flush: Flush, timeout_s: float, *command: Argument) -> Flow[object]:
+    flush.doubtful = True
+    return (yield Ask(flush.command(*command), timeout_s))

@@ -30,12 +30,15 @@ class Intake:
             prepared = prepare(event, now=self._now(), ordering_key=ordering_key, strict=strict)
         except InvalidEvent as error:
             reason: Reason = "too_large" if error.code == "too_large" else "invalid"
-            return self._refuse(event, reason, error.message, error.field)
+            message, field = error.message, error.field
         except Exception as error:  # A mapping of the bot's own may raise anything; a call never does.
-            return self._refuse(event, "invalid", f"the event cannot be read: {type(error).__name__}", "")
-        if self._disabled:
-            return Receipt(prepared.message_id, Accepted)
-        return Pending(prepared, Receipt(prepared.message_id))
+            reason, message, field = "invalid", f"the event cannot be read: {type(error).__name__}", ""
+        else:
+            if self._disabled:
+                return Receipt(prepared.message_id, Accepted)
+            return Pending(prepared, Receipt(prepared.message_id))
+        # Out here: a callback that fails is logged with what was being handled, and that may show a value.
+        return self._refuse(event, reason, message, field)
 
     def turn_away(self, pending: Pending, offer: Offer) -> Receipt:
         """Reject a sound event that the buffer did not take."""

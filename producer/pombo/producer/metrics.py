@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
+from pombo.producer import spools
 from pombo.producer.buffer import Pending
 from pombo.producer.receipts import Reason
 
@@ -67,6 +68,11 @@ class PrometheusMetrics:
             buckets=_BYTES,
             registry=registry,
         )
+        for name, what, index in (("events", "Events", 0), ("bytes", "Bytes of the events", 1)):
+            gauge = client.Gauge(
+                f"pombo_spooled_{name}", f"{what} in the spools that this process shares.", registry=registry
+            )
+            gauge.set_function(lambda index=index: float(spools.totals()[index]))
 
     def accepted(self, source: str, events: Sequence[Pending], now: float) -> None:
         """Observe each event's wait and size."""

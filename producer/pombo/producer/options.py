@@ -32,6 +32,8 @@ class Options:
     """At a full buffer or backlog: refuse at once, or wait `block_timeout_s` for room."""
     block_timeout_s: float | None = None
     """Seconds to wait for room; default: the budget."""
+    spool_bytes: int = 1 << 30
+    """Bytes that the spool's folder may hold (`POMBO_SPOOL_DIR`), events and what keeping them costs."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.source):
@@ -44,6 +46,7 @@ class Options:
             ("budget_s", self.budget_s),
             ("buffer_events", self.buffer_events),
             ("buffer_bytes", self.buffer_bytes),
+            ("spool_bytes", self.spool_bytes),
         ):
             if not value > 0:
                 raise ConfigurationError(f"{name} is {value!r}; make it more than 0")

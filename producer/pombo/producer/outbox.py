@@ -1,6 +1,6 @@
 """The producer's core, without I/O: what to send when, and what each event's outcome is.
 
-`Outbox.run` is a generator that yields steps (`Sleep`, `Ask`); a driver of threads or asyncio takes them and
+`Outbox.run` is a generator that yields steps (`Sleep`, `Ask`, `Disk`); a driver of threads or asyncio takes them and
 sends the replies back, or throws what went wrong. All decisions are here, on the given clock.
 
 One flush is under way at a time. The oldest events are `taken` out of the buffer; those of the flush are the
@@ -10,30 +10,30 @@ first of them. An event leaves by its outcome, in the order of acceptance:
 * it answers full: `backlog_full`, at once or, when full means waiting, after the patience
 * it cannot be sent, or the server refuses: tried again until the budget ends, then `unavailable`
 * its answer stays out: the same bytes again until the budget ends, then `unconfirmed`
+* there is a spool, and it cannot be sent, or its answer stays out, for half of the budget: spooled
+* the spool holds events of the source: spooled, behind them
 """
 
 import math
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
-
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError
 
 from pombo.producer.announcements import Announcements
 from pombo.producer.buffer import Buffer, Pending
 from pombo.producer.directory import Directory
-from pombo.producer.flush import MAX_BATCHES, Answer, Flush, read_answer
+from pombo.producer.flush import MAX_BATCHES, Answer, Flush, append
 from pombo.producer.metrics import Metrics
 from pombo.producer.options import Options
-from pombo.producer.receipts import Accepted, Reason, Rejected
-from pombo.producer.rejections import Rejections, remedy
-from pombo.producer.steps import WEATHER, Argument, Ask, Flow, NotSentError, Sleep
+from pombo.producer.overflow import RESCUE_S, RETRY_S, Overflow
+from pombo.producer.receipts import Accepted, Reason, Rejected, Spooled
+from pombo.producer.rejections import Rejections, logger
+from pombo.producer.spooled import UNKNOWN_SOURCE, Holding, Shelf
+from pombo.producer.steps import WEATHER, Disk, Flow, NotSentError, Sleep
+from pombo.producer.trouble import Trouble, backlog_full, no_ledger, unknown_source, unwritten
 from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
-from pombo.shared.connection import refused
-from pombo.shared.errors import StoredVersionError
+from pombo.shared.errors import SpoolError, StoredVersionError
 from pombo.shared.keys import Keys
-from pombo.shared.scripts import script
 from pombo.shared.sources import Source
 
 SLACK_S = 0.02
@@ -43,14 +43,6 @@ BACKOFF_S = 0.01
 BACKOFF_MAX_S = 0.25
 FULL_RETRY_S = 0.05
 """Seconds between two looks whether a full backlog has room."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why the last attempt failed; what waiting events are told when their time ends."""
-
-    reason: Reason
-    message: str
 
 
 class Outbox:
@@ -66,6 +58,7 @@ class Outbox:
         metrics: Metrics,
         rejections: Rejections,
         where: Callable[[], str],
+        spool: Shelf | None = None,
     ) -> None:
         self._options = options
         self._buffer = buffer
@@ -84,7 +77,10 @@ class Outbox:
         self._retry_at = -math.inf
         self._trouble: Trouble | None = None
         self._failures = 0
+        self._given_up: Flush | None = None
+        """The last flush of the session, if all of it was given up in doubt."""
         self._announcements = Announcements(keys, clock)
+        self._overflow = Overflow(spool, options, clock)
 
     def run(self) -> Flow[None]:
         """Bring every event of the buffer to its outcome; return when the buffer is closed and empty."""
@@ -97,19 +93,23 @@ class Outbox:
                     yield Sleep(due)
                     continue
                 self._take()
-            wait = min(self._retry_at - self._clock.monotonic(), self._left())
+            spool_in = self._spool_in()
+            wait = min(self._retry_at - self._clock.monotonic(), self._left(), spool_in)
             if wait > _INSTANT_S:
                 yield Sleep(wait)
+            elif spool_in <= _INSTANT_S:
+                yield from self._spool()
             else:
                 yield from self._attempt()
             if self._tried and self._trouble is not None:
                 self._expire()
 
     def give_up(self, reason: Reason, message: str) -> None:
-        """Settle all events that are left, without writing; for a driver that must end or lost its way."""
+        """Settle all events that are left, without asking Redis; for a driver that must end or lost its way."""
         self._trouble = Trouble(reason, message)
         self._take()
         while self._taken:
+            self.rescue()
             self._fail(len(self._taken))
             self._take()
 
@@ -124,16 +124,25 @@ class Outbox:
         self._tried = False
 
     def _attempt(self) -> Flow[None]:
-        """Try once to write the oldest events."""
+        """Try once to write the oldest events, to Redis or behind what the spool holds."""
         self._tried = True
         self._retry_at = -math.inf
+        holding = self._overflow.holding()
+        if holding is None:
+            yield from self._write()
+        elif not (yield from self._is_gone(holding)):
+            self._retry_at = self._clock.monotonic() + RETRY_S  # If the disk takes nothing.
+            yield from self._spool()
+
+    def _write(self) -> Flow[None]:
+        """Try once to write the oldest events to Redis."""
         try:
             source = yield from self._directory.look(self._timeout())
             if source is None:
                 self._refuse_unknown()
                 return
             flush = self._form(source)
-            answer = yield from self._append(flush)
+            answer = yield from append(flush, self._timeout)
         except WEATHER as error:
             self._weather(error.__cause__ if isinstance(error, NotSentError) else error)
         except (StoredVersionError, ValueError) as error:
@@ -143,6 +152,74 @@ class Outbox:
             if answer.kind == "ok":
                 yield from self._announcements.make(flush)
 
+    def _is_gone(self, holding: Holding) -> Flow[bool]:
+        """Refuse the events of a source that the spool is stuck with, if the registry still has none."""
+        if holding.stuck != UNKNOWN_SOURCE:
+            return False
+        self._directory.forget()
+        try:
+            source = yield from self._directory.look(self._timeout())
+        except (*WEATHER, StoredVersionError):
+            return False
+        if source is None:
+            self._refuse_unknown()
+        return source is None
+
+    def _spool(self) -> Flow[None]:
+        """Put the taken events into the spool, in their order."""
+        work = self._overflow.put(self._taken, self._with_token())
+        try:
+            self._spooled((yield Disk(work)))
+        except SpoolError as error:
+            self._not_spooled(error)
+
+    def _with_token(self) -> Flush | None:
+        """The flush whose token must go to the spool along with its events.
+
+        That is one in doubt; or, where one was given up in doubt, one of the next event alone: by its token the former
+        becomes stale, and can never be written after the events that follow.
+        """
+        if self._flush is not None and self._flush.doubtful:
+            return self._flush
+        if self._given_up is None:
+            return None
+        self._sequence += 1
+        return Flush(self._taken[:1], self._given_up.source, self._keys, self._session, self._sequence)
+
+    def _spool_in(self) -> float:
+        """Seconds until the taken events go to the spool; they were tried, and weather is why they are still here."""
+        trouble = self._trouble
+        weather = self._tried and trouble is not None and trouble.reason == "unavailable"
+        return self._overflow.due_in(self._taken[0]) if weather else math.inf
+
+    def _spooled(self, count: int) -> None:
+        self._overflow.succeeded("earlier ones wait there" if self._trouble is None else self._trouble.message)
+        self._retry_at = -math.inf
+        if self._given_up is not None or (self._flush is not None and self._flush.doubtful):
+            # Its sequence is the spool's now, and one that we used later would make it stale.
+            self._renew()
+        self._take_leave(self._taken[: max(count, 0)], Spooled)
+
+    def _not_spooled(self, error: SpoolError) -> None:
+        self._overflow.failed(error)
+        self._failed(Trouble("unavailable", f"Redis at {self._where()} could not take it yet"))
+
+    def rescue(self) -> None:
+        """Put what is left into the spool at the end, if there is one; waits for the disk."""
+        if not self._overflow.there:
+            return
+        trouble = self._trouble
+        try:
+            self._take()
+            while self._taken:
+                # Work under way, maybe in a thread, is waited for rather than repeated.
+                work = self._overflow.work or self._overflow.put(self._taken, self._with_token(), RESCUE_S)
+                self._spooled(work())
+        except Exception as error:
+            self._overflow.work = None
+            logger.warning("%d events of source %s were not spooled: %s", len(self._taken), self._options.source, error)
+        self._trouble = trouble
+
     def _form(self, source: Source) -> Flush:
         """The flush under way, or a new one of the oldest events; a doubtful one stays as it is."""
         flush = self._flush
@@ -151,31 +228,6 @@ class Outbox:
             oldest = self._taken[: self._room]
             flush = self._flush = Flush(oldest, source, self._keys, self._session, self._sequence)
         return flush
-
-    def _append(self, flush: Flush) -> Flow[Answer]:
-        """Send the flush; it stays doubtful unless an answer says what became of it."""
-        append = script("append")
-        before = flush.doubtful
-        try:
-            try:
-                reply = yield from self._send(flush, "EVALSHA", append.sha)
-            except NoScriptError:
-                reply = yield from self._send(flush, "EVAL", append.text)
-        except NotSentError:
-            flush.doubtful = before
-            raise
-        except RedisError as error:
-            if refused(error) or isinstance(error, NoPermissionError):
-                flush.doubtful = before
-            raise
-        answer = read_answer(reply)
-        flush.doubtful = before and answer.kind == "full"
-        return answer
-
-    def _send(self, flush: Flush, *command: Argument) -> Flow[object]:
-        timeout_s = self._timeout()
-        flush.doubtful = True
-        return (yield Ask(flush.command(*command), timeout_s))
 
     def _judge(self, flush: Flush, answer: Answer) -> None:
         match answer.kind:
@@ -190,9 +242,9 @@ class Outbox:
 
     def _judge_stale(self, flush: Flush) -> None:
         """Go on under a new session: another process uses this one, such as a resumed snapshot of it."""
-        self._session, self._sequence = secrets.token_hex(12), 0
+        self._renew()
         flush.doubtful = True
-        self._failed("unconfirmed", "its session was continued elsewhere")
+        self._failed(Trouble("unconfirmed", "its session was continued elsewhere"))
         self._fail(flush.count)
 
     def _judge_unknown(self, flush: Flush) -> None:
@@ -201,45 +253,38 @@ class Outbox:
         self._announcements.forget()
         self._flush = None
         again = self._trouble is not None
-        self._failed("unavailable", f"source {flush.source.name!r} has no ledger in Redis; see `pombo status`")
+        self._failed(no_ledger(flush.source.name))
         if again:
             self._back_off()
 
     def _judge_full(self, flush: Flush, queued: int) -> None:
         """Send fewer events if some fit; else wait for room or refuse them."""
-        name, limit = flush.source.name, flush.source.backlog_bytes
-        message = (
-            f"source {name!r} has {queued:,} bytes of events in Redis and its limit is {limit:,}; "
-            "see with `pombo status` why its workers do not keep up, or raise its backlog limit"
-        )
+        limit = flush.source.backlog_bytes
         fitting = int(0.9 * flush.count * max(limit - queued, 0) / flush.size)
         if flush.doubtful:
-            self._failed("unavailable", message)
+            self._failed(backlog_full(flush, queued))
             self._back_off()
         elif fitting and flush.count > 1:
             self._room = fitting
             self._flush = None
         else:
-            self._failed("backlog_full", message)
+            self._failed(backlog_full(flush, queued))
             self._retry_at = self._clock.monotonic() + FULL_RETRY_S
             if not self._options.blocks:
                 self._fail(len(self._taken))
 
     def _refuse_unknown(self) -> None:
-        name = self._options.source
-        self._failed(
-            "unknown_source",
-            f"Redis at {self._where()} has no source {name!r}; add it with `pombo sources add {name} --write-key -`",
-        )
+        self._failed(unknown_source(self._where(), self._options.source))
         self._fail(len(self._taken))
 
     def _weather(self, error: BaseException | None) -> None:
-        cause = str(error) or type(error).__name__
-        self._failed("unavailable", f"writing to Redis at {self._where()} failed: {cause}; {remedy(error)}")
+        self._failed(unwritten(self._where(), error))
         self._back_off()
 
-    def _failed(self, reason: Reason, message: str) -> None:
-        self._trouble = Trouble(reason, message)
+    def _failed(self, trouble: Trouble) -> None:
+        if trouble.reason == "unavailable" and self._overflow.error is not None:
+            trouble = Trouble("unavailable", f"{trouble.message}; and {self._overflow.error}")
+        self._trouble = trouble
         self._failures += 1
 
     def _back_off(self) -> None:
@@ -268,7 +313,8 @@ class Outbox:
         budget = self._options.budget_s
         left = self._taken[0].at + max(budget, self._limit()) - self._clock.monotonic()
         lost = self._trouble is not None and self._trouble.reason == "unavailable"
-        return max(left / 2, min(left, 0.1), SLACK_S if lost else budget / 4)
+        fair = max(left / 2, min(left, 0.1), SLACK_S if lost else budget / 4)
+        return min(fair, self._overflow.direct_s(self._taken[0]))
 
     def _expire(self) -> None:
         """Give up the events whose time has ended; each was tried at least once."""
@@ -279,15 +325,24 @@ class Outbox:
         if over:
             self._fail(over)
 
+    def _renew(self) -> None:
+        """Go on under a new session."""
+        self._session, self._sequence = secrets.token_hex(12), 0
+        self._given_up = None
+
     def _accept(self, count: int) -> None:
-        done = self._taken[:count]
+        self._take_leave(self._taken[:count], Accepted)
+        self._room = min(self._room * 2, MAX_BATCHES * MAX_EVENTS)
+        self._given_up = None
+
+    def _take_leave(self, done: list[Pending], outcome: type[Accepted | Spooled]) -> None:
+        """Let events go that are durable."""
         for pending in done:
-            pending.receipt.settle(Accepted)
+            pending.receipt.settle(outcome)
         self._leave(done)
         self._flush = None
         self._trouble = None
         self._failures = 0
-        self._room = min(self._room * 2, MAX_BATCHES * MAX_EVENTS)
         self._metrics.accepted(self._options.source, done, self._clock.monotonic())
 
     def _fail(self, count: int) -> None:
@@ -298,14 +353,15 @@ class Outbox:
         doubtful = min(count, flush.count) if flush is not None and flush.doubtful else 0
         done = self._taken[:count]
         outcomes = [
-            _rejected(pending, _in_doubt(trouble) if index < doubtful else trouble)
-            for index, pending in enumerate(done)
+            (trouble.in_doubt if index < doubtful else trouble).rejection(pending) for index, pending in enumerate(done)
         ]
         for pending, outcome in zip(done, outcomes, strict=True):
             pending.receipt.settle(outcome)
         self._leave(done)
         if flush is not None and count:
             flush.count -= min(count, flush.count)
+            if flush.doubtful and not flush.count:
+                self._given_up = flush
             if not flush.doubtful or not flush.count:
                 self._flush = None
         for pending, outcome in zip(done, outcomes, strict=True):
@@ -314,14 +370,3 @@ class Outbox:
     def _leave(self, done: list[Pending]) -> None:
         del self._taken[: len(done)]
         self._buffer.release(done)
-
-
-def _in_doubt(trouble: Trouble) -> Trouble:
-    return Trouble(
-        "unconfirmed",
-        f"it may be written ({trouble.message}); send it again with the same message_id, and it is delivered once",
-    )
-
-
-def _rejected(pending: Pending, trouble: Trouble) -> Rejected:
-    return Rejected(trouble.reason, trouble.message, None, pending.receipt.message_id)

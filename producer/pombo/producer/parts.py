@@ -8,9 +8,10 @@ from pombo.producer.metrics import Metrics, default_metrics
 from pombo.producer.options import Options
 from pombo.producer.outbox import Outbox
 from pombo.producer.rejections import OnRejected, Rejections
+from pombo.producer.spools import keeper_of
 from pombo.shared.clock import Clock, SystemClock
-from pombo.shared.connection import connect, redact, redis_url
-from pombo.shared.errors import ConfigurationError
+from pombo.shared.connection import line, redact, redis_url
+from pombo.shared.redisurl import read_usable
 from pombo.shared.settings import Settings, read_settings
 
 CLOSE_SLACK_S = 1.0
@@ -46,12 +47,11 @@ class Parts:
         self.closing_s = max(options.budget_s, options.patience_s) + CLOSE_SLACK_S
         """Seconds that closing may take."""
         self._check_url()
+        self._keeper = keeper_of(self._settings, self.url, self.clock)
+        """The spool, if there is one."""
 
     def _check_url(self) -> None:
-        try:
-            connect(self.url()).connection_pool.make_connection()
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"POMBO_REDIS_URL {self.where()!r}: {error}") from None
+        line(read_usable(self.url()))
 
     def url(self) -> str:
         """The URL in force; the embedded server's may move when it starts anew."""
@@ -60,6 +60,16 @@ class Parts:
     def where(self) -> str:
         """The URL for people, without its password."""
         return redact(self.url())
+
+    def start_draining(self) -> None:
+        """Have drained what a process left in the spool, if there is one and it holds something."""
+        if self._keeper is not None:
+            self._keeper.start()
+
+    def rest(self) -> None:
+        """Let go of the spool's files until it is used again."""
+        if self._keeper is not None:
+            self._keeper.spool.rest()
 
     def buffer(self, wake: Callable[[], None]) -> Buffer:
         """A new buffer."""
@@ -75,4 +85,5 @@ class Parts:
             metrics=self._metrics,
             rejections=self.rejections,
             where=self.where,
+            spool=None if self._keeper is None else self._keeper.spool,
         )

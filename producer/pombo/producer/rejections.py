@@ -23,7 +23,6 @@ from pombo.shared.clock import Clock
 OnRejected = Callable[[Rejected, Any], object]
 
 logger = logging.getLogger("pombo.producer")
-logger.addHandler(logging.NullHandler())
 
 LOG_EVERY_S = 10.0
 """Seconds between two log lines of one reason; the later line says how many came between."""
@@ -48,6 +47,14 @@ def remedy(error: BaseException | None) -> str:
         if isinstance(error, kinds) or re.search(pattern, str(error)):
             return advice
     return "see `pombo status`"
+
+
+def _identity(rejected: Rejected) -> str:
+    """The messageId for a log line: one that was refused may hold anything, and none begins a line of its own."""
+    message_id = rejected.message_id
+    if not message_id or rejected.field == "messageId":
+        return "without id"
+    return message_id if message_id.isprintable() else ascii(message_id)
 
 
 class Rejections:
@@ -87,7 +94,7 @@ class Rejections:
         more = f" (and {silent} more since the last line)" if silent else ""
         logger.warning(
             "event %s of source %s rejected: %s%s",
-            rejected.message_id or "without id",
+            _identity(rejected),
             self._source,
             rejected,
             more,

@@ -1,6 +1,6 @@
-"""What the core asks of its surroundings: to wait, or to ask Redis."""
+"""What the core asks of its surroundings: to wait, to ask Redis, or to work on the disk."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -32,7 +32,17 @@ class Ask:
     timeout_s: float
 
 
-Step = Sleep | Ask
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Do some work that waits for the disk and give back what it returns, or throw its `SpoolError`.
+
+    For asyncio that is another thread; whoever finds it interrupted may call it again.
+    """
+
+    call: Callable[[], Any]
+
+
+Step = Sleep | Ask | Disk
 T = TypeVar("T")
 Flow = Generator[Step, Any, T]
 

@@ -5,6 +5,7 @@ bot = Bot(producer)
 ...
 assert producer.events[0]["event"] == "Message Sent"
 producer.reject("unavailable")      # what does the bot do when Redis is away?
+producer.spool()                    # and when its events wait on the disk for Redis to come back?
 """
 
 from collections.abc import Coroutine
@@ -18,7 +19,7 @@ from pombo.producer.calls import Calls, Event
 from pombo.producer.intake import Intake
 from pombo.producer.metrics import NoMetrics
 from pombo.producer.options import Options
-from pombo.producer.receipts import Accepted, Reason, Receipt, Rejected
+from pombo.producer.receipts import Accepted, Reason, Receipt, Rejected, Spooled
 from pombo.producer.rejections import OnRejected, Rejections
 from pombo.shared.clock import Clock, SystemClock
 
@@ -39,6 +40,7 @@ class _Memory:
         """Every rejection, in order."""
         self.closed = False
         self._order: tuple[Reason, str, float] | None = None
+        self._outcome: type[Accepted | Spooled] = Accepted
         self._on_rejected = on_rejected
         self._rejections = Rejections(source, self._note, NoMetrics(), clock)
         self._intake = Intake(Options(source), self._rejections, clock, disabled=False)
@@ -47,9 +49,15 @@ class _Memory:
         """Reject the next `times` sound events, or all from now on."""
         self._order = (reason, message, float("inf") if times is None else times)
 
+    def spool(self) -> None:
+        """Take events from now on as a producer does whose spool has to: they are kept, and read spooled."""
+        self._order = None
+        self._outcome = Spooled
+
     def accept(self) -> None:
         """Take events again."""
         self._order = None
+        self._outcome = Accepted
 
     def _note(self, rejected: Rejected, event: Any) -> None:
         self.rejected.append(rejected)
@@ -72,7 +80,7 @@ class _Memory:
             return receipt
         self.events.append(orjson.loads(pending.body))
         self.ordering_keys.append(pending.ordering_key)
-        receipt.settle(Accepted)
+        receipt.settle(self._outcome)
         return receipt
 
 

@@ -27,6 +27,7 @@ MAX_RAW = 16 << 20
 """Bytes of events beyond which an entry cannot be what pombo wrote: 100 events of 32,000 bytes are 3.2 MB."""
 
 _LEVEL = 3
+_BACKSLASH = ord("\\")
 _PREFIX = b'{"messageId":"'
 
 
@@ -41,7 +42,12 @@ class RecordBatch:
 
 def partition_of(ordering_key: str, partitions: int) -> int:
     """The partition of an ordering key: the same in every process, for good."""
-    return zlib.crc32(ordering_key.encode("utf-8", "surrogatepass")) % partitions
+    return key_hash(ordering_key) % partitions
+
+
+def key_hash(ordering_key: str) -> int:
+    """What the partition is computed from: enough of an ordering key when the partitions are not known yet."""
+    return zlib.crc32(ordering_key.encode("utf-8", "surrogatepass"))
 
 
 @cache
@@ -138,7 +144,7 @@ def _id_end(body: bytes) -> int:
     """Where the quote is that ends the messageId; -1 when there is none."""
     start = len(_PREFIX)
     end = body.find(b'"', start)
-    while end > 0 and _escaped(body, start, end):
+    while end > start and body[end - 1] == _BACKSLASH and _escaped(body, start, end):
         end = body.find(b'"', end + 1)
     return end
 

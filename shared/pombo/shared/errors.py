@@ -8,6 +8,7 @@ PomboError
 ├── UnknownLetterError      no dead letter has that id
 ├── RedriveError            a dead letter that holds no event to send
 ├── CorruptBatchError       a record batch is not what was written
+├── SpoolError             the spool on the local disk cannot be read or written
 ├── StoredVersionError      stored data has a version that this pombo does not know; it is left alone
 └── InvalidEvent            an event that Segment would drop or cannot read; it names the field and a code
 """
@@ -39,6 +40,10 @@ class UnknownLetterError(PomboError):
 
 class RedriveError(PomboError):
     """A dead letter holds no event that could be sent; nothing was redriven."""
+
+
+class SpoolError(PomboError):
+    """The spool on the local disk cannot be read or written; what it holds is left as it is."""
 
 
 class StoredVersionError(PomboError):

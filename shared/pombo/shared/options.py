@@ -32,6 +32,8 @@ class Options(TypedDict, total=False):
     max_age_s: float
     window_s: float
     backlog_bytes: int
+    dead_bytes: int
+    ids_limit: int
 
 
 def check_write_key(key: str) -> None:

@@ -17,9 +17,11 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="POMBO_", env_file=".env", extra="ignore", env_ignore_empty=True)
 
     redis_url: Annotated[str | None, Field(repr=False)] = None
-    """`redis://`, `rediss://` or `unix://`; unset: the embedded server's socket under `POMBO_HOME`."""
+    """`redis://`, `rediss://`, `unix://`, `redis+sentinel://HOST:PORT,…/SERVICE/DB` or `redis+cluster://HOST:PORT,…`;
+    unset: the embedded server's socket under `POMBO_HOME`."""
     jobs_redis_url: Annotated[str | None, Field(repr=False)] = None
-    """Redis of the control plane (RQ); default: the same as `POMBO_REDIS_URL`."""
+    """Redis of the control plane (RQ), which cannot be a cluster; default: the same as `POMBO_REDIS_URL`.
+    One for each of these: whoever shares it runs the others' jobs."""
     home: Path = Path("~/.pombo")
     """Folder of the embedded server: its data, socket, log and secret key."""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "pombo"

@@ -85,6 +85,7 @@ async def test_busy_source_is_balanced(redis: Redis, keys: Keys, of: SourceKeys)
     await redis.xadd(of.dead, {"h": "{}", "b": "{}"})
     await redis.xadd(of.dead, {"h": "{}", "b": "?", "n": 40})
     await redis.hincrby(of.ledger, "dead", 41)
+    await redis.hincrby(of.ledger, "dead_bytes", 7)
     await redis.hincrby(of.ledger, "accepted", 41)
 
     described = (await run(redis, keys)).describe()
@@ -110,6 +111,7 @@ async def test_long_streams_are_counted_to_the_end(redis: Redis, keys: Keys, of:
     for _ in range(1000):
         await redis.xadd(of.dead, {"h": "{}"})
     await redis.hincrby(of.ledger, "dead", 1000)
+    await redis.hincrby(of.ledger, "dead_bytes", 2000)
     await redis.hincrby(of.ledger, "accepted", 1000)
 
     assert [] == await problems(redis, keys)
@@ -159,7 +161,10 @@ async def test_lost_dead_letters_are_found(redis: Redis, keys: Keys, of: SourceK
     await redis.xadd(of.dead, {"h": "{}", "n": 5})
     await redis.xadd(of.dead, {"h": "{}"})
 
-    assert ["ledger says 9 dead, the dead letters hold 6"] == await problems(redis, keys)
+    assert [
+        "ledger says 9 dead, the dead letters hold 6",
+        "ledger says 0 dead bytes, the dead letters hold 4",
+    ] == await problems(redis, keys)
 
 
 async def test_imbalance_is_told(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -297,8 +302,8 @@ def test_judging_needs_no_redis() -> None:
     record = Record("1", True, unfinished=1, events=2, left=1, events_of_entries=2)
     ledger = Ledger("i", accepted=5, delivered=1, queued=2, in_flight=1, dead=1, queued_bytes=70)
 
-    good = judge(SOURCE, Recount(ledger, 1, (Partition(0, 2, 50, 0, 0, record), Partition(1, 0, 20, 0, 0, None))))
-    bad = judge(SOURCE, Recount(ledger, 0, (Partition(0, 1, 70, 0, 0, record),)))
+    good = judge(SOURCE, Recount(ledger, 1, 0, (Partition(0, 2, 50, 0, 0, record), Partition(1, 0, 20, 0, 0, None))))
+    bad = judge(SOURCE, Recount(ledger, 0, 0, (Partition(0, 1, 70, 0, 0, record),)))
 
     assert () == good.problems
     assert (
@@ -312,7 +317,7 @@ def test_one_is_singular() -> None:
     source = Source(name="bot", incarnation="i", partitions=1)
     ledger = Ledger.parse({b"incarnation": b"i"})
 
-    judged = judge(source, Recount(ledger, 0, (Partition(0, 0, 0, 1, 1, None),)))
+    judged = judge(source, Recount(ledger, 0, 0, (Partition(0, 0, 0, 1, 1, None),)))
 
     assert (
         "1 record batch has an unknown version: left alone; upgrade the workers",

@@ -9,12 +9,14 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 from pombo.shared import batches
 from pombo.shared.audit import audit
 from pombo.shared.deadletters import (
+    FULL,
     Attempt,
     DeadLetter,
     Filter,
     LetterHeader,
     discard,
     find,
+    full_reason,
     pages,
     read,
     redrive_page,
@@ -60,6 +62,7 @@ async def bury(
     reason = (written or header()).reason
     for counter in ("accepted", "dead", f"dead:{reason}"):
         await redis.hincrby(of.ledger, counter, events or 1)
+    await redis.hincrby(of.ledger, "dead_bytes", len(fields["h"]) + len(fields["b"]))
     assert isinstance(stream_id, bytes)
     return stream_id.decode()
 
@@ -290,10 +293,50 @@ async def test_discard_moves_the_ledger(redis: Redis, keys: Keys, of: SourceKeys
     assert [41, 0] == [await discard(redis, keys, "bot", gone), await discard(redis, keys, "bot", gone)]
 
     held = {"corrupt": 0, "poison": 1}
-    expected = Ledger("i", accepted=42, dead=1, discarded=41, dead_by_reason=held)
+    size = len(header().dump()) + len(body())
+    expected = Ledger("i", accepted=42, dead=1, discarded=41, dead_bytes=size, dead_by_reason=held)
     assert expected == await read_ledger(redis, of)
     assert [kept] == [letter.stream_id for letter in await letters(redis, keys)]
     assert await is_balanced(redis, keys)
+
+
+@pytest.mark.parametrize("take_away", ["discard", "redrive"])
+async def test_letters_that_leave_end_the_park_that_they_caused(
+    redis: Redis, keys: Keys, of: SourceKeys, take_away: str
+) -> None:
+    """Below the limit the source sends again in the same step, and the workers hear of it; at it, it stays parked."""
+    for n in range(3):
+        await bury(redis, of, body(f"m{n}"))
+    source = SOURCE.model_copy(update={"dead_bytes": 2 * (len(header().dump()) + len(body("m0")))})
+    assert full_reason(source).startswith(FULL)
+    flow: dict[Any, Any] = {"parked": full_reason(source), "probe_at": "2", "dead_limit": source.dead_bytes}
+    await redis.hset(of.flow, mapping=flow)
+    found = await letters(redis, keys)
+
+    async def take(letter: DeadLetter) -> None:
+        if take_away == "discard":
+            await discard(redis, keys, "bot", [letter])
+        else:
+            await redrive_page(redis, keys, source, [letter])
+
+    async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+        await channel.subscribe(keys.wake)
+        await take(found[0])
+        assert full_reason(source).encode() == await redis.hget(of.flow, "parked")
+        await take(found[1])
+        assert {} == await redis.hgetall(of.flow)
+        heard = [await channel.get_message(timeout=10) for _ in range(2 if take_away == "discard" else 3)]
+    assert b"bot" in [message["data"] for message in heard if message]
+
+
+async def test_letters_that_leave_end_no_other_park(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """A source that is parked for its key stays parked, whatever limit it once met."""
+    await bury(redis, of)
+    await redis.hset(of.flow, mapping={"parked": "401", "dead_limit": "1"})
+
+    await discard(redis, keys, "bot", await letters(redis, keys))
+
+    assert b"401" == await redis.hget(of.flow, "parked")
 
 
 async def test_discard_goes_by_pages(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -319,7 +362,7 @@ async def test_discard_checks_before_it_writes(redis: Redis, of: SourceKeys) -> 
     stream_id = await bury(redis, of)
 
     with pytest.raises(ResponseError):
-        await script("dead_discard").acall(redis, [of.ledger, of.dead], [stream_id, "nonsense"])
+        await script("dead_discard").acall(redis, [of.ledger, of.dead, of.flow], ["wake", "bot", stream_id, "nonsense"])
 
     assert 1 == await redis.xlen(of.dead)
 
@@ -479,8 +522,8 @@ async def test_redrive_script_takes_a_letter_once(redis: Redis, keys: Keys, of: 
     batch = batches.encode([body("m1")])
     tail: list[str | bytes | int] = [1, batch.raw, batch.payload, "bot/0"]
 
-    args: list[str | bytes | int] = ["i", keys.wake, 3, one, *tail, 3, one, *tail, 3, corrupt, *tail]
-    reply = await script("dead_redrive").acall(redis, [of.ledger, of.dead, of.stream(0)], args)
+    args: list[str | bytes | int] = ["i", keys.wake, "bot", 4, one, *tail, 4, one, *tail, 4, corrupt, *tail]
+    reply = await script("dead_redrive").acall(redis, [of.ledger, of.dead, of.flow, of.stream(0)], args)
 
     assert [b"ok", [], [one.encode()], [corrupt.encode()]] == reply
     assert [two, corrupt] == [letter.stream_id for letter in await letters(redis, keys)]

@@ -129,10 +129,10 @@ async def test_forgotten_script_is_sent_again(redis: Redis, sync_redis: Blocking
     one = script("take")
     for _ in range(2):
         await redis.script_flush()
-        assert [1, 0] == await one.acall(redis, ["rate"], [10, 10, 1])
+        assert [1, 0] == await one.acall(redis, ["rate"], [10, 10, 1, "id"])
         assert [True] == await redis.script_exists(one.sha)
         sync_redis.script_flush()
-        assert [1, 0] == one.call(sync_redis, ["rate"], [10, 10, 1])
+        assert [1, 0] == one.call(sync_redis, ["rate"], [10, 10, 1, "id"])
         assert [True] == sync_redis.script_exists(one.sha)
 
 

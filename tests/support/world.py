@@ -106,7 +106,7 @@ class World:
 
     def start(self, **tools: Any) -> Worker:
         """Start a worker."""
-        clock = SystemClock()
+        clock = tools.get("clock") or SystemClock()
         guard = BeatGuard(clock, PACE)
         given: dict[str, Any] = {"transport": HttpxTransport(), "clock": clock, "rng": NoJitter(), "metrics": Metrics()}
         made = Tools(**{**given, "guard": guard, **tools})

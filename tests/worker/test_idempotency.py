@@ -14,6 +14,7 @@ from pombo.worker.idempotency import (
     MAX_GENERATIONS,
     Generation,
     Table,
+    cut_to,
     members,
     next_table,
 )
@@ -71,7 +72,7 @@ def test_members_tell_ids_apart(ids: set[bytes]) -> None:
 
 # -- the stored table ----------------------------------------------------------------------------------------
 
-_generations = st.builds(Generation, *[st.integers(0, 1 << 50)] * 4)
+_generations = st.builds(Generation, *[st.integers(0, 1 << 50)] * 5)
 
 
 @settings(deadline=None)
@@ -111,7 +112,7 @@ def test_young_generation_is_kept() -> None:
 def test_full_generation_is_followed_by_a_much_larger_one() -> None:
     """At a mean of 400 ids a bucket the next generation begins early, sized for growth."""
     table = Table("1", (Generation(1, 64, START),))
-    expected = Table("2", (Generation(2, 2048, START + 5), Generation(1, 64, START, START + 5)))
+    expected = Table("2", (Generation(2, 2048, START + 5), Generation(1, 64, START, START + 5, 64 * 400)))
     assert expected == next_table(table, now=START + 5, count=64 * 400, window=WINDOW)
 
 
@@ -134,11 +135,12 @@ def test_buckets_have_a_ceiling() -> None:
 
 @pytest.mark.parametrize(("buckets", "follower"), [(64, 65_536), (2048, 65_536), (4096, 131_072)])
 def test_generation_that_none_can_follow_is_large(buckets: int, follower: int) -> None:
-    """The third generation has room for what may come until the first one ends, as it is the last till then."""
-    table = Table("2", (Generation(2, buckets, START), Generation(1, 64, START - WINDOW, START)))
+    """The fourth generation has room for what may come until the first one ends, as it is the last till then."""
+    older = (Generation(2, 64, START - WINDOW, START), Generation(1, 64, START - WINDOW, START))
+    table = Table("2", (Generation(3, buckets, START), *older))
     found = next_table(table, now=START, count=buckets * 400, window=WINDOW)
     assert found is not None
-    assert [follower, buckets, 64] == [generation.buckets for generation in found.generations]
+    assert [follower, buckets, 64, 64] == [generation.buckets for generation in found.generations]
     assert None is next_table(found, now=START, count=10**12, window=WINDOW)
 
 
@@ -163,10 +165,12 @@ class Store:
     """
 
     window: int = WINDOW
+    limit: int = 0
     now: int = START
     count: int = 0
     table: Table = field(default_factory=Table)
     most_generations: int = 0
+    most_ids: int = 0
     worst_mean: float = 0.0
     first: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
@@ -181,12 +185,15 @@ class Store:
         self.first.setdefault(newest.number, self.now)
         self.last[newest.number] = self.now
         self.worst_mean = max(self.worst_mean, self.count / newest.buckets)
-        self._check()
+        self.most_ids = max(self.most_ids, self.count + sum(g.count for g in self.table.generations))
+        if not self.limit:
+            self._check()
 
     def _rotate(self) -> None:
-        wanted = next_table(self.table, now=self.now, count=self.count, window=self.window)
+        wanted = next_table(self.table, now=self.now, count=self.count, window=self.window, limit=self.limit)
         if wanted is not None:
-            self.table, self.count = wanted, 0
+            self.count = self.count if wanted.generations[:1] == self.table.generations[:1] else 0
+            self.table = wanted
             self.most_generations = max(self.most_generations, len(wanted.generations))
 
     def _check(self) -> None:
@@ -202,7 +209,7 @@ class Store:
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 20_000_000), st.sampled_from([60_000, HOUR, WINDOW]))
 def test_steady_traffic_keeps_buckets_small(ids_a_window: int, window: int) -> None:
-    """Days of steady traffic forget no id early, with three generations at most and small buckets."""
+    """Days of steady traffic forget no id early, with four generations at most and small buckets."""
     store = Store(window)
     steps = min(2000, ids_a_window)
     claim = ids_a_window // steps
@@ -226,7 +233,7 @@ def test_growth_from_nothing_to_five_million() -> None:
 @pytest.mark.parametrize("trickle", [0, 1, 1000])
 @pytest.mark.parametrize("burst_ms", [HOUR, WINDOW - HOUR, 3 * WINDOW])
 def test_burst_after_quiet_days_keeps_buckets_packed(trickle: int, burst_ms: int) -> None:
-    """Three quiet days, then five million ids: three generations at most, and 512 ids a bucket at most.
+    """Three quiet days, then five million ids: four generations at most, and 512 ids a bucket at most.
 
     An old generation is still alive then, and must not take away the room that the burst needs.
     """
@@ -247,12 +254,67 @@ def test_burst_after_quiet_days_keeps_buckets_packed(trickle: int, burst_ms: int
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, WINDOW // 3), st.integers(1, 400_000)), max_size=80))
 def test_ids_are_remembered_for_the_window(steps: list[tuple[int, int]]) -> None:
-    """Whatever the traffic, no id is forgotten within the window, and three generations are enough."""
+    """Whatever the traffic, no id is forgotten within the window, and four generations are enough."""
     store = Store()
     for pause, ids in steps:
         store.now += pause
         store.claim(ids)
     assert store.most_generations <= MAX_GENERATIONS
+
+
+def test_the_default_rate_from_nothing_on_keeps_buckets_packed() -> None:
+    """Three days of 1,000 ids a second: no bucket passes 512, and the default limit cuts nothing."""
+    store = Store(limit=200_000_000)
+    step = 2000
+    while store.now < START + 3 * WINDOW:
+        store.claim(step)
+        store._check()
+        store.now += step
+    assert 180_000_000 > store.most_ids > 2 * 86_000_000
+    assert store.worst_mean <= 512
+    assert store.most_generations <= MAX_GENERATIONS
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.integers(1, 3_000_000),
+    st.lists(st.tuples(st.integers(0, WINDOW // 3), st.integers(1, 400_000)), max_size=80),
+)
+def test_a_limit_is_kept(limit: int, steps: list[tuple[int, int]]) -> None:
+    """Whatever the traffic, no more ids are remembered than the limit, and the newest half of it are; claims aside."""
+    store = Store(limit=limit)
+    claims: list[tuple[int, int]] = []
+    for pause, ids in steps:
+        store.now += pause
+        store.claim(ids)
+        claims.append((store.now, ids))
+        largest = max(n for _, n in claims)
+        assert store.most_ids <= limit + 2 * largest
+        fresh = sum(n for at, n in claims if store.now - at < WINDOW)
+        held = store.count + sum(g.count for g in store.table.generations)
+        assert held >= min(fresh, limit // 2 - largest), (held, fresh)
+
+
+def test_a_limit_that_cuts_says_how_far() -> None:
+    """The oldest generation ends when there are too many ids, and those since the next one began are left."""
+    older = (Generation(2, 64, START, START + HOUR, 500), Generation(1, 64, START - HOUR, START, 400))
+    table = Table("5", (Generation(3, 64, START + HOUR), *older))
+    now = START + 2 * HOUR
+    assert None is next_table(table, now=now, count=99, window=WINDOW, limit=1000)
+    cut = next_table(table, now=now, count=100, window=WINDOW, limit=1000)
+    assert cut == Table("6", (table.generations[0], older[0]))
+    assert 2 * HOUR == cut_to(table, cut, now=now, window=WINDOW)
+    halved = next_table(cut, now=now, count=500, window=WINDOW, limit=1000)
+    assert halved is not None
+    assert [(4, 0), (3, 500)] == [(g.number, g.count) for g in halved.generations]
+    assert HOUR == cut_to(cut, halved, now=now, window=WINDOW)
+    assert None is cut_to(cut, halved, now=START + HOUR + WINDOW, window=WINDOW)
+
+
+def test_a_table_without_counts_is_read() -> None:
+    """What was stored before generations had counts has none."""
+    found = Table.load(b"7", b'{"v":1,"generations":[[2,64,5,0],[1,64,1,5]]}')
+    assert [0, 0] == [generation.count for generation in found.generations]
 
 
 def test_versions_count_on() -> None:

@@ -43,6 +43,13 @@ def test_failing_request_among_succeeding_ones_is_split() -> None:
     assert Decision.SPLIT == decide(replace(FRESH, failures=99), DAY_S)
 
 
+def test_a_success_since_the_first_failure_is_a_witness() -> None:
+    """Failures with a shut gate between them count together: what succeeded since the first of them speaks for all."""
+    waited = replace(FRESH, events=1, failures=POISON_AFTER, failing_since=NOW, failed_at=NOW - 1000)
+    assert Decision.POISON == decide(waited, DAY_S)
+    assert Decision.RETRY == decide(replace(waited, last_success=NOW - 1000), DAY_S)
+
+
 def test_parts_of_a_split_request_are_split_at_once() -> None:
     """What came from a poisoned request is bisected on at its first failure."""
     assert Decision.SPLIT == decide(replace(FRESH, poison=True, failures=1), DAY_S)

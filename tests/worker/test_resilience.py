@@ -9,8 +9,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from pombo.shared.scripts import script
 from pombo.shared.secrets import SealedKeys, Secrets, digest
 from pombo.worker.answers import Answer
+from pombo.worker.limit import Closed
 from pombo.worker.parts import Room
-from pombo.worker.store import Claim, Closed
+from pombo.worker.store import Claim
 from pombo.worker.transport import HttpxTransport, Request
 from support.world import World, body
 
@@ -123,7 +124,8 @@ async def test_a_repeated_claim_asks_the_gate_again(world: World) -> None:
     async def lossy(*args: Any, **options: Any) -> Any:
         reply = await execute(*args, **options)
         if args[:2] == ("EVALSHA", claim) and reply[0] == b"ok" and not held.is_set():
-            await script("hold").acall(world.redis, [of.flow, of.rate], [60_000, world.keys.wake, "bot"])
+            keys = [of.flow, of.rate, of.ledger]
+            await script("hold").acall(world.redis, keys, [60_000, world.keys.wake, "bot", 0, 0])
             held.set()
             await asyncio.sleep(0.11)
             raise RedisConnectionError("the reply was lost")

@@ -177,6 +177,6 @@ async def test_workers_agree_on_the_first_generation(stored: StoredSource) -> No
     """Stores that start together use one table."""
     await stored.set_up()
     stores = [stored.store() for _ in range(3)]
-    tables = [await store._live_table() for store in stores]
+    tables = [await store.memory.live(store.source.window_s) for store in stores]
     assert [tables[0]] * 3 == tables
     assert "1" == tables[0].version

@@ -210,32 +210,34 @@ async def test_copies_of_a_dead_event_stay_deduplicated(stored: StoredSource) ->
 async def test_death_is_forgotten_in_every_generation(stored: StoredSource) -> None:
     """The id leaves whichever live generation holds it."""
     store = stored.store()
-    await store._live_table()
-    store._remembered = 64 * 400
-    await store._rotate()
-    assert [2, 1] == [generation.number for generation in store._table.generations]
+    await store.memory.live(store.source.window_s)
+    store.memory.count = 64 * 400
+    await store.memory.rotate(store.source.window_s)
+    assert [2, 1] == [generation.number for generation in store.memory.table.generations]
     (hashed,) = members([b"a"])
     await stored.append(0, ["a"])
     (part,) = await stored.claimed(store, 0)
-    for bucket in store._buckets(hashed):
+    for bucket in store.memory.buckets(hashed[1]):
         await stored.redis.sadd(bucket, hashed[0])
     await store.settle(None, [letter(part, 0)])
-    assert [0, 0] == [await stored.redis.sismember(bucket, str(hashed[0])) for bucket in store._buckets(hashed)]
+    assert [0, 0] == [
+        await stored.redis.sismember(bucket, str(hashed[0])) for bucket in store.memory.buckets(hashed[1])
+    ]
 
 
 async def test_death_is_forgotten_in_generations_begun_since(stored: StoredSource) -> None:
     """A worker that read the table before another one began a generation forgets a dead event's id in that too."""
     late, busy = stored.store(), stored.store()
-    await late._live_table()
-    await busy._live_table()
-    busy._remembered = 64 * 400
+    await late.memory.live(late.source.window_s)
+    await busy.memory.live(busy.source.window_s)
+    busy.memory.count = 64 * 400
     await stored.append(0, ["a"])
     await stored.claimed(busy, 0)
-    assert (1, 2) == (len(late._table.generations), len(busy._table.generations))
+    assert (1, 2) == (len(late.memory.table.generations), len(busy.memory.table.generations))
     resumed = await late.resume(0, LEASE)
     assert resumed is not None
     assert [] == await late.settle(None, [letter(resumed, 0)])
-    assert late._table == busy._table
+    assert late.memory.table == busy.memory.table
     await stored.append(1, ["a"])
     (copy,) = await stored.claimed(late, 1)
     assert [0] == copy.todo
@@ -247,10 +249,11 @@ async def test_letters_with_a_stale_table_change_nothing(stored: StoredSource) -
     await stored.append(0, ["a", "b"])
     store = stored.store()
     (part,) = await stored.claimed(store, 0)
-    store._table = Table("0", store._table.generations)
+    store.memory.table = Table("0", store.memory.table.generations)
     stale = stored.store()
-    stale._table = store._table
-    keys, args = stale._settle_arguments([part], {}, {part: [letter(part, 1)]}, success=True, probe=True)
+    stale.memory.table = store.memory.table
+    request = {"success": True, "probe": True, "sent_at": await stored.now_ms()}
+    keys, args = stale._settle_arguments([part], {}, {part: [letter(part, 1)]}, request)
     before = await stored.dump()
     assert [b"table"] == await script("settle").acall(stored.redis, keys, args)
     assert before == await stored.dump()
@@ -376,7 +379,7 @@ async def test_burial_is_refused_where_it_would_harm(stored: StoredSource) -> No
     await stored.append(0, ["a"], ["b"])
     store = stored.store()
     part = await stored.part(store, 0)
-    await store._live_table()
+    await store.memory.live(store.source.window_s)
     before = await stored.dump()
     assert "lost" == await store.bury(0, "w1:other", part.entries[0].id, HEADER)
     assert "moved" == await store.bury(0, LEASE, part.entries[1].id, HEADER)

@@ -137,15 +137,16 @@ class Recount:
 
     ledger: Ledger
     dead: int
+    dead_bytes: int
     partitions: tuple[Partition, ...]
 
     @classmethod
     def parse(cls, reply: Sequence[Any]) -> Self:
         """Read the reply of `recount.lua`."""
-        fields, dead, *rows = reply
+        fields, dead, dead_bytes, *rows = reply
         ledger = Ledger.parse(dict(zip(fields[::2], fields[1::2], strict=True)))
         partitions = (Partition.parse(p, row) for p, row in enumerate(rows))
-        return cls(ledger, dead, tuple(partitions))
+        return cls(ledger, dead, dead_bytes, tuple(partitions))
 
     @property
     def readable(self) -> bool:
@@ -188,6 +189,8 @@ def _differences(recount: Recount) -> Iterator[str]:
         yield f"ledger says {ledger.queued_bytes} queued bytes, the streams hold {stored}"
     if recount.dead != ledger.dead:
         yield f"ledger says {ledger.dead} dead, the dead letters hold {recount.dead}"
+    if recount.dead_bytes != ledger.dead_bytes:
+        yield f"ledger says {ledger.dead_bytes} dead bytes, the dead letters hold {recount.dead_bytes}"
 
 
 def _record(partition: Partition) -> Iterator[str]:

@@ -51,6 +51,9 @@ PAGE = 500
 MAX_RAW = 475_000
 """Bytes of events in one redriven record batch: no more than one request may carry."""
 
+FULL = "its dead letters are at their limit"
+"""How the reason of a park begins that letters are the cause of; `letterbound.lua` has the same words."""
+
 _EVENT_START = b'{"messageId":"'
 
 
@@ -281,8 +284,17 @@ async def discard(redis: Redis, keys: Keys, source: str, letters: Sequence[DeadL
     """Delete letters of one source for good; return the events discarded, without those already gone."""
     of, discarded = keys.of(source), 0
     for chunk in _chunks([letter.stream_id for letter in letters], PAGE):
-        discarded += await script("dead_discard").acall(redis, [of.ledger, of.dead], chunk)
+        args = [keys.wake, source, *chunk]
+        discarded += await script("dead_discard").acall(redis, [of.ledger, of.dead, of.flow], args)
     return discarded
+
+
+def full_reason(source: Source) -> str:
+    """Why a source is parked whose dead letters are at their limit, and what ends that."""
+    return (
+        f"{FULL} of {source.dead_bytes} bytes; redrive, or export and discard them "
+        f"(`pombo dead list --source {source.name}`), or `pombo sources set {source.name} --dead-bytes N`"
+    )
 
 
 async def redrive_page(redis: Redis, keys: Keys, source: Source, letters: Sequence[DeadLetter]) -> int:
@@ -312,15 +324,15 @@ async def _redrive(redis: Redis, keys: Keys, source: Source, todo: Sequence[Sequ
     """Move batches that are whole; return for each the ids that are gone."""
     of = keys.of(source.name)
     partitions = sorted({batch[0].header.partition for batch in todo})
-    args: list[str | bytes | int] = [source.incarnation, keys.wake]
+    args: list[str | bytes | int] = [source.incarnation, keys.wake, source.name]
     for batch in todo:
         partition = batch[0].header.partition
         record = batches.encode([letter.payload for letter in batch])
         ids = ",".join(letter.stream_id for letter in batch)
-        stream = 3 + partitions.index(partition)
+        stream = 4 + partitions.index(partition)
         args += [stream, ids, record.events, record.raw, record.payload, f"{source.name}/{partition}"]
     streams = [of.stream(partition) for partition in partitions]
-    reply = await script("dead_redrive").acall(redis, [of.ledger, of.dead, *streams], args)
+    reply = await script("dead_redrive").acall(redis, [of.ledger, of.dead, of.flow, *streams], args)
     if reply[0] != b"ok":
         raise UnknownSourceError(f"source {source.name!r} was removed or made anew; nothing was redriven")
     active = [f"{source.name}/{partition}" for partition in partitions]

@@ -3,18 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import Literal, Self, cast
 
 from redis.asyncio import Redis
 
-from pombo.shared.clock import moment
+from pombo.shared.clock import iso, moment
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.scripts import script
 
 BLOCKED = "blocked:"
 """Prefix of the flow's fields that say why a partition, or (`blocked:key`) the whole source, waits for a person."""
 
-State = Literal["active", "held", "parked", "paused"]
+State = Literal["active", "held", "parked", "paused", "broken"]
+
+PACE_CUT, PACE_MS, PACE_ENDS = 0.2, 30_000, 3
+"""Of the curve in `pace`; the scripts hold the same figures (`lua/weather.lua`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,20 @@ class Flow:
     hold_until: int | None = None
     """End of the last hold, over or not."""
     last_success: int | None = None
+    broken_at: int | None = None
+    """Since when the breaker is open; None when it is closed."""
+    broken_why: str | None = None
+    """What happened to the request that opened it."""
+    broken_probe_at: int | None = None
+    """When the next request may see whether Segment is back."""
+    pace_max: float = 0
+    """Events a second that met Segment's limit last; 0 for none."""
+    pace_at: int = 0
+    """When the way back up to it began."""
+    ids_cut_at: int | None = None
+    """When messageIds were last forgotten early, because there were too many."""
+    ids_cut_to_s: float = 0
+    """Seconds for which they were remembered for sure then."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Why partitions, by number, or `key` for all, wait: stored by another version, or unreadable."""
 
@@ -47,17 +65,26 @@ class Flow:
             paused="paused" in text,
             hold_until=_time(text, "hold_until"),
             last_success=_time(text, "last_success"),
+            broken_at=_time(text, "broken_at"),
+            broken_why=text.get("broken_why"),
+            broken_probe_at=_time(text, "broken_probe_at"),
+            pace_max=_number(text, "pace_max"),
+            pace_at=_time(text, "pace_at") or 0,
+            ids_cut_at=_time(text, "ids_cut_at"),
+            ids_cut_to_s=_number(text, "ids_cut_to_s"),
             blocked={n.removeprefix(BLOCKED): why for n, why in sorted(text.items()) if n.startswith(BLOCKED)},
         )
 
     @property
     def state(self) -> State:
-        """What keeps the source from sending: a park before a pause before a hold."""
+        """What keeps the source from sending: a park before a pause before a hold before the breaker."""
         if self.parked is not None:
             return "parked"
         if self.paused:
             return "paused"
-        return "held" if self.held_until is not None else "active"
+        if self.held_until is not None:
+            return "held"
+        return "broken" if self.broken_at is not None else "active"
 
     @property
     def held_until(self) -> datetime | None:
@@ -68,11 +95,41 @@ class Flow:
 
     @property
     def reason(self) -> str | None:
-        """Why the source is parked, or what blocks a part of it; None when nothing does."""
-        if self.parked is not None or not self.blocked:
+        """Why the source is parked, its breaker open, or a part of it blocked; None when nothing of that is so."""
+        if self.parked is not None:
             return self.parked
+        if self.broken_at is not None:
+            why, since = self.broken_why or "requests fail", iso(moment(self.broken_at))
+            return f"Segment does not answer since {since}: {why}; a request every few seconds tries it again"
+        if not self.blocked:
+            return None
         where, why = next(iter(self.blocked.items()))
         return why if where == "key" else f"partition {where} waits: {why}"
+
+    def rate(self, limit: float) -> float | None:
+        """Events a second that may be sent under `limit` (0: none), ramps left aside; None when there is no limit."""
+        paced = pace(self.pace_max, self.now - self.pace_at, limit)
+        return paced or limit or None
+
+
+def pace(met: float, age_ms: int, limit: float) -> float | None:
+    """Events a second that a source keeps to after it met Segment's own limit; None when that is over.
+
+    The curve is cubic: cut by `PACE_CUT`, it is back after `PACE_MS` and flat there, and grows faster and faster
+    beyond. It ends where it reaches our `limit`, and without one after `PACE_ENDS` times that. It never falls below
+    a hundredth of our limit, nor below one event a second.
+
+    Args:
+        met: the rate that was too much, events a second; 0 for none.
+        age_ms: since the cut, ms.
+        limit: events a second; 0 for none.
+    """
+    if met <= 0:
+        return None
+    way = max(0, age_ms) / PACE_MS
+    rate = max(met * (1 + PACE_CUT * (way - 1) ** 3), 1, limit / 100)
+    within = rate < limit if limit > 0 else way < PACE_ENDS
+    return rate if within else None
 
 
 def _time(text: Mapping[str, str], field: str) -> int | None:
@@ -80,6 +137,14 @@ def _time(text: Mapping[str, str], field: str) -> int | None:
         return int(float(text[field]))
     except (KeyError, ValueError, OverflowError):
         return None
+
+
+def _number(text: Mapping[str, str], field: str) -> float:
+    try:
+        found = float(text[field])
+    except (KeyError, ValueError):
+        return 0
+    return found if isfinite(found) else 0
 
 
 async def redis_now(redis: Redis) -> int:
@@ -103,12 +168,12 @@ async def pause(redis: Redis, keys: Keys, source: str) -> bool:
 
 
 async def resume(redis: Redis, keys: Keys, source: str) -> bool:
-    """End a source's pause and its park, and tell the workers; return whether there was either.
+    """End a source's pause, its park and its breaker, and tell the workers; return whether there was any.
 
     A hold stays: Segment asked for it.
     """
     flow = keys.of(source).flow
     paused = await redis.hdel(flow, "paused")
     version = int(await redis.get(keys.version) or 0)
-    parked = await script("unpark").acall(redis, [flow], [keys.wake, source, version])
-    return bool(paused or parked)
+    kept_shut = await script("unpark").acall(redis, [flow], [keys.wake, source, version])
+    return bool(paused or kept_shut)

@@ -14,7 +14,7 @@ source, whose name holds none.
 | `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis' seconds when last announced |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
-| `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, last success, ramp |
+| `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, breaker, pace, last success |
 | `NS:{S}:rate` | hash | workers | 2 h and its debt | token bucket of a source without rate group |
 | `NS:{S}:stream:P` | stream | producers, lease holder | with the source | record batches in order |
 | `NS:{S}:lease:P` | string | workers | until released | `worker id:fencing token` of the holder |

@@ -44,6 +44,8 @@ class Ledger:
     in_flight: int = 0
     queued_bytes: int = 0
     """Compressed bytes of the streams' entries, those in flight included."""
+    dead_bytes: int = 0
+    """Bytes of the dead letters held now, headers and payloads."""
     accepted_by_type: Mapping[str, int] = field(default_factory=dict)
     died_by_reason: Mapping[str, int] = field(default_factory=dict)
     """Ever died, by reason; a redrive takes nothing off."""
@@ -57,6 +59,7 @@ class Ledger:
         return cls(
             incarnation=text.get("incarnation"),
             queued_bytes=int(text.get("queued_bytes", 0)),
+            dead_bytes=int(text.get("dead_bytes", 0)),
             accepted_by_type=_family(text, "accepted:"),
             died_by_reason=_family(text, "died:"),
             dead_by_reason=_family(text, "dead:"),
@@ -73,7 +76,7 @@ class Ledger:
         """What does not add up, as sentences with the numbers."""
         below = [
             f"the ledger counts {self[name]} {_words(name)}, below zero"
-            for name in (*COUNTERS, "queued_bytes")
+            for name in (*COUNTERS, "queued_bytes", "dead_bytes")
             if self[name] < 0
         ]
         total = sum(self[name] for name in _ENDS)

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError, TimeoutError
 
 from pombo.shared.errors import (
     ConfigurationError,
@@ -102,7 +103,7 @@ class Registry:
         source = source.model_copy(update={"incarnation": await self._ledger(name)})
         intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
         sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key))
-        reply = await self._run("source_add", name, source.dump(), sealed.dump(), self._keys.wake)
+        reply = await self._register(name, source, sealed)
         if reply[0] != b"ok":
             raise _exists(name)
         return Added(source, intake_key, warnings, (destination(source), PROOF_NOTICE))
@@ -127,7 +128,7 @@ class Registry:
         return self._secrets.decrypt(sealed.write_key, what=f"the write key of source {name!r}")
 
     async def set(self, name: str, **changes: Unpack[Options]) -> Source:
-        """Change settings of a source; another region or endpoint also ends its park.
+        """Change settings of a source; another region, endpoint or bound of its dead letters also ends its park.
 
         Raises:
             ConfigurationError: a change cannot be made; nothing was written.
@@ -138,7 +139,7 @@ class Registry:
             name, lambda stored: replace(stored, settings=merged(name, stored.settings, options))
         )
         old, new = Source.load(name, before.settings), Source.load(name, after.settings)
-        if new.url != old.url:
+        if (new.url, new.dead_bytes) != (old.url, old.dead_bytes):
             await self.unpark(name)
         return new
 
@@ -264,6 +265,14 @@ class Registry:
         assert incarnation is not None
         return incarnation
 
+    async def _register(self, name: str, source: Source, sealed: SealedKeys) -> Any:
+        """Run the script, and once more when its reply was lost: the intake key can be shown only now."""
+        args = (name, source.dump(), sealed.dump(), self._keys.wake)
+        try:
+            return await self._run("source_add", *args)
+        except (ConnectionError, TimeoutError):
+            return await self._run("source_add", *args)
+
     async def _check_secrets(self) -> None:
         """See that our secrets are those of this installation: they open the keys of one source at least."""
         failure: ConfigurationError | None = None
@@ -363,7 +372,8 @@ def unknown_source(name: str, known: Iterable[str]) -> UnknownSourceError:
 def _exists(name: str) -> SourceExistsError:
     return SourceExistsError(
         f"source {name!r} exists already and is left as it is; "
-        f"change it with `pombo sources set {name}` or `pombo sources rotate-key {name}`"
+        f"change it with `pombo sources set {name}` or `pombo sources rotate-key {name}`; "
+        "with --intake that makes a new intake key, if the first was never shown"
     )
 
 

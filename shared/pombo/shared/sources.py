@@ -42,6 +42,11 @@ class Source(BaseModel):
     """Seconds for which a messageId is remembered."""
     backlog_bytes: int = Field(default=1 << 30, ge=0)
     """Compressed bytes that may wait in Redis; appends beyond are refused. 0 is no limit."""
+    dead_bytes: int = Field(default=256 << 20, ge=0)
+    """Bytes of dead letters that may be held; at the limit the source is parked. 0 is no limit."""
+    ids_limit: int = Field(default=200_000_000, ge=0)
+    """messageIds remembered at most, at about 9 bytes; beyond, the oldest are forgotten before their window ends.
+    0 is no limit."""
 
     @field_validator("endpoint")
     @classmethod

@@ -24,6 +24,7 @@ from typing import Literal
 import orjson
 
 MAX_HOLD_S = 3600.0
+TOO_MANY = 429
 _REFUSED = frozenset({400, 413, 414, 422})
 _RETRYABLE = frozenset({408, 410, 425, 460})
 _FINAL = frozenset({501, 505})
@@ -38,8 +39,8 @@ class Answer:
     """What came back for one request.
 
     `status` is None when no answer came; `failure` then says what happened, `unknown` whether Segment may have
-    accepted the request all the same, and `unusable` that the endpoint can never be reached as it is written. Header
-    names are in lower case.
+    accepted the request all the same, `late` that no answer came in time, and `unusable` that the endpoint can never be
+    reached as it is written. Header names are in lower case.
     """
 
     status: int | None
@@ -48,6 +49,7 @@ class Answer:
     failure: str = ""
     unknown: bool = False
     unusable: bool = False
+    late: bool = False
 
     def text(self) -> str:
         """The body, or the failure, as a dead letter keeps it: 2,048 characters at most."""
@@ -89,7 +91,7 @@ def classify(answer: Answer, now: datetime) -> Verdict:
             return Verdict(Outcome.DELIVERED)
         status = 400
     hint = wait_hint(answer.headers, now)
-    if status == 429 or (_retryable(status) and hint is not None):
+    if status == TOO_MANY or (_retryable(status) and hint is not None):
         return Verdict(Outcome.HOLD, wait=hint)
     if status in _REFUSED:
         return _refusal(status, answer)

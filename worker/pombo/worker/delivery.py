@@ -10,8 +10,9 @@ from pombo.shared.clock import Clock, iso, moment
 from pombo.shared.deadletters import Attempt, LetterHeader
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
-from pombo.worker.answers import Answer, Outcome, Verdict, classify
+from pombo.worker.answers import TOO_MANY, Answer, Outcome, Verdict, classify
 from pombo.worker.backoff import backoff
+from pombo.worker.masking import masked
 from pombo.worker.metrics import Metrics
 from pombo.worker.parts import Chunk, Part, Room, chunks
 from pombo.worker.patience import Decision, Trouble, decide, outcome_lost
@@ -20,7 +21,7 @@ from pombo.worker.transport import Request, Transport, make_request
 
 log = get_logger("pombo.worker.delivery")
 
-WAITING = frozenset({"held", "parked", "paused"})
+WAITING = frozenset({"held", "parked", "paused", "broken"})
 """Reasons of a shut gate that stop the clock of `max_age`."""
 PARK_SUSPECTS = 3
 """So many events refused alone, and nothing of their request accepted: the fault is not theirs."""
@@ -28,6 +29,8 @@ LETTERS_AT_ONCE = 200
 _LIMITED_BASE_S = 1.0
 _LIMITED_CAP_S = 60.0
 _LEAST_HINT_S = 0.1
+_STAND_BACK_S = 0.25
+"""Whose request failed leaves the trials of an open breaker to others that wait, until it succeeds."""
 _GATE_POLL_S = 5.0
 """A shut gate is asked again this often at least, should a wake-up be lost."""
 
@@ -109,7 +112,8 @@ class Delivery:
     2. Accepted: the events are settled, and leave.
     3. Asked to wait, or turned away for a reason that is the source's: the gate shuts for the fleet, and the same
        events go again when it opens.
-    4. Failed: the same events go again after a backoff; see `patience` for when that ends.
+    4. Failed: the same events go again after a backoff, or, when the source's breaker is open, with the gate's leave;
+       see `patience` for when that ends.
     5. Refused: the chunk is bisected, first half first; an event refused alone is a suspect, and dead as soon as
        anything of its request is accepted or the last chunk is through. When all are refused alone, the fault is
        the source's: it is parked and nothing dies.
@@ -122,6 +126,10 @@ class Delivery:
     sends: int = 0
     probe: bool = False
     prompt: bool = True
+    _sent_at: int = 0
+    _failed: bool = False
+    _tried: bool = False
+    _failed_at: int = 0
     _evidence: int = 0
     _admitted: bool = False
     _accepted: bool = False
@@ -145,7 +153,7 @@ class Delivery:
                 pending = await self._judge_suspects()
 
     async def _send(self, chunk: Chunk) -> _Ending:
-        failures = 0
+        failures = self._failed_at = 0
         while True:
             if not await self._admission(chunk):
                 return _Ending.STOPPED if self.lane.stopping or chunk.without(self._lost).events else _Ending.DONE
@@ -157,12 +165,14 @@ class Delivery:
             if verdict.outcome is Outcome.REFUSED:
                 return await self._refuse(chunk, answer, verdict)
             if verdict.outcome is Outcome.HOLD:
-                await self._hold(verdict)
+                await self._hold(answer, verdict)
             elif verdict.outcome is Outcome.PARK:
                 await self._park(verdict.reason)
             else:
-                failures += 1
-                ending = await self._fail(chunk, failures, answer, verdict)
+                broken = await self._report(answer, verdict.reason)
+                # What fails while the source is broken speaks against the source, not against the events.
+                failures += not broken
+                ending = await self._fail(chunk, failures, answer, verdict, broken=broken)
                 if ending is not None:
                     return ending
 
@@ -196,10 +206,13 @@ class Delivery:
         return False
 
     async def _wait_at_gate(self, chunk: Chunk, reason: str, seconds: float) -> bool:
-        if reason in WAITING:
+        # Whose request is the trial of an open breaker, and fails, is not waiting: else it would fail for ever.
+        if reason in WAITING and not (reason == "broken" and self._tried):
             for part in chunk.parts:
                 part.failing_since = 0
-        return await self.lane.pause(min(seconds, _GATE_POLL_S), chunk.parts)
+        wait = min(seconds, _GATE_POLL_S) + (_STAND_BACK_S if reason == "broken" and self._failed else 0)
+        self._tried = False
+        return await self.lane.pause(wait, chunk.parts)
 
     async def _bury_outdated(self, chunk: Chunk) -> bool:
         now = self.lane.store.now_ms()
@@ -215,12 +228,16 @@ class Delivery:
     async def _exchange(self, chunk: Chunk, failures: int) -> tuple[Answer, Verdict]:
         tools, source = self.lane.tools, self.lane.source
         self._evidence = self.lane.version
+        self._failed = self._tried = False
         bodies = chunk.bodies()
-        request = make_request(source.url, self.lane.write_key, bodies, sends=chunk.sends, now=tools.clock.now())
-        started = tools.clock.monotonic()
-        answer = await tools.transport.post(request)
+        # Redis' clock, as Segment corrects timestamps by sentAt, and this machine's may be wrong.
+        sent_at = moment(self.lane.store.now_ms())
+        key = self.lane.write_key
+        request = make_request(source.url, key, bodies, sends=chunk.sends, now=sent_at)
+        started, self._sent_at = tools.clock.monotonic(), self.lane.store.now_ms()
+        answer = masked(await tools.transport.post(request), key)
         seconds = tools.clock.monotonic() - started
-        verdict = classify(answer, tools.clock.now())
+        verdict = classify(answer, moment(self.lane.store.now_ms()))
         if verdict.outcome is Outcome.RETRY:
             verdict = replace(verdict, wait=backoff(failures + 1, tools.rng))
         chunk.note(self._history(answer, verdict, seconds))
@@ -228,14 +245,11 @@ class Delivery:
         return answer, verdict
 
     def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
-        note = "" if verdict.outcome is Outcome.DELIVERED else self._public(answer)[:200]
+        note = "" if verdict.outcome is Outcome.DELIVERED else answer.text()[:200]
         return {
             "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
             "duration_s": round(seconds, 3), "note": note,
         }  # fmt: skip
-
-    def _public(self, answer: Answer) -> str:
-        return answer.text().replace(self.lane.write_key, "***")
 
     def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
         metrics, name = self.lane.tools.metrics, self.lane.source.name
@@ -257,7 +271,7 @@ class Delivery:
     async def _deliver(self, chunk: Chunk) -> None:
         self._accepted = True
         self._limited = 0
-        self._lost += await self.lane.store.settle(chunk, (), probe=self.probe)
+        self._lost += await self.lane.store.settle(chunk, (), probe=self.probe, sent_at=self._sent_at)
         self.probe = False
         self._observe_age(chunk)
         await self._bury(self._suspects)
@@ -271,6 +285,7 @@ class Delivery:
                 histogram.observe(max(0, now - entry.accepted_ms) / 1000)
 
     async def _refuse(self, chunk: Chunk, answer: Answer, verdict: Verdict) -> _Ending:
+        await self.lane.store.alive(self._sent_at)
         if chunk.events > 1:
             return _Ending.SPLIT
         suspect = _Suspect(chunk, answer, verdict.reason)
@@ -280,19 +295,34 @@ class Delivery:
             self._suspects.append(suspect)
         return _Ending.DONE
 
-    async def _hold(self, verdict: Verdict) -> None:
+    async def _hold(self, answer: Answer, verdict: Verdict) -> None:
         self._limited += 1
         patience = min(_LIMITED_CAP_S, _LIMITED_BASE_S * 2.0 ** (self._limited - 1))
         # A hint of nothing, or none, must not make a loop of requests.
         seconds = verdict.wait if verdict.wait and verdict.wait >= _LEAST_HINT_S else patience
+        if answer.status == TOO_MANY:
+            await self.lane.store.hold(seconds, excess_at=self._sent_at)
+            return
         await self.lane.store.hold(seconds)
+        await self._report(answer, f"status {answer.status}")
+
+    async def _report(self, answer: Answer, why: str) -> bool:
+        """Report a failure to the fleet; whether the source's breaker is open."""
+        breaker = await self.lane.store.fail(self._sent_at, why, late=answer.late)
+        self._failed = self._tried = True
+        if breaker.opened:
+            log.warning("source.broken", source=self.lane.source.name, reason=why)
+        return breaker.broken
 
     async def _park(self, reason: str) -> None:
         if await self.lane.store.park(reason, self._evidence):
             log.error("source.parked", source=self.lane.source.name, reason=reason)
 
-    async def _fail(self, chunk: Chunk, failures: int, answer: Answer, verdict: Verdict) -> _Ending | None:
+    async def _fail(
+        self, chunk: Chunk, failures: int, answer: Answer, verdict: Verdict, *, broken: bool
+    ) -> _Ending | None:
         now = self.lane.store.now_ms()
+        self._failed_at = self._failed_at or (now if failures else 0)
         for part in chunk.parts:
             part.failing_since = part.failing_since or now
             if verdict.unknown:
@@ -303,11 +333,14 @@ class Delivery:
         if decision is not Decision.RETRY:
             await self._bury([_Suspect(one, answer, decision.value) for one in chunk.singles()])
             return _Ending.DONE
+        if broken:  # The gate says when.
+            return None
         return None if await self.lane.pause(verdict.wait or 0, chunk.parts) else _Ending.STOPPED
 
     def _trouble(self, chunk: Chunk, failures: int, now: int) -> Trouble:
         return Trouble(
             events=chunk.events, failures=failures, poison=chunk.poison, now=now, last_success=self._last_success,
+            failed_at=self._failed_at,
             failing_since=min(part.failing_since for part in chunk.parts),
             unknown_since=min((p.unknown_since for p in chunk.parts if p.unknown_since), default=0),
         )  # fmt: skip
@@ -321,7 +354,11 @@ class Delivery:
         if not suspects or refused < PARK_SUSPECTS:
             await self._bury(suspects)
             return []
-        await self._park(f"Segment refuses every event, each alone: {self._public(suspects[-1].answer)[:200]}")
+        # Segment's own words may repeat an event, and a reason is logged and shown.
+        await self._park(
+            f"Segment refuses every event, each alone (status {suspects[-1].answer.status}); "
+            f"`pombo sources test {self.lane.source.name}` shows its words"
+        )
         return chunks([part for part in self.parts if part not in self._lost], suspects[-1].chunk.sends)[::-1]
 
     async def _bury(self, suspects: Sequence[_Suspect]) -> None:
@@ -337,7 +374,7 @@ class Delivery:
         ((part, (index,)),) = suspect.chunk.slices
         header = LetterHeader(
             reason=suspect.reason, status=suspect.answer.status, attempts=suspect.chunk.sends,
-            answer=self._public(suspect.answer) or None, partition=part.partition,
+            answer=suspect.answer.text() or None, partition=part.partition,
             accepted_at=iso(moment(part.accepted_ms(index))), history=suspect.chunk.history,
         )  # fmt: skip
         return Letter(part, index, suspect.reason, header.dump())

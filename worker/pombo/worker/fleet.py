@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from importlib.metadata import version
 
 import orjson
 from redis.asyncio import Redis
@@ -19,6 +20,7 @@ from pombo.worker.store import new_token
 
 IDLE_S = 120
 """A partition without news for this long is no longer active; producers announce theirs every 20 s."""
+_VERSION = version("pombo")
 
 
 class BeatGuard:
@@ -50,7 +52,7 @@ class Fleet:
     """Beat, and read what the others do."""
 
     def __init__(self, redis: "Redis", keys: Keys, clock: Clock, guard: BeatGuard) -> None:
-        self.id = f"{socket.gethostname()}-{os.getpid()}-{new_token()[:6]}"
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{new_token()[:12]}"
         self.stopping = False
         self._redis = redis
         self._keys = keys
@@ -86,7 +88,7 @@ class Fleet:
     def _describe(self, partitions: int) -> bytes:
         return orjson.dumps({
             "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(), "partitions": partitions,
-            "started": self._started, "at": self._seconds, "stopping": self.stopping,
+            "started": self._started, "at": self._seconds, "stopping": self.stopping, "version": _VERSION,
         })  # fmt: skip
 
     def excuse(self) -> None:

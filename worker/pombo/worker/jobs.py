@@ -11,9 +11,12 @@ timeout, keeps its checkpoint and its progress in `job.meta`, and may be killed 
 """
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,13 +26,13 @@ from rq import Queue, Retry, Worker, get_current_job
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pombo.shared.connection import aconnect, connect, redis_url, transient
+from pombo.shared.connection import aconnect, connect, jobs_url, redis_url, transient
 from pombo.shared.deadletters import Filter
 from pombo.shared.keys import Keys
 from pombo.shared.lifeline import PARENT_FD, die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import deaths_in_row
-from pombo.shared.settings import Settings, read_settings
+from pombo.shared.settings import read_settings
 from pombo.worker.redrive import COUNTS, Redrive
 
 QUEUE = "pombo-jobs"
@@ -48,14 +51,13 @@ LONGEST_WAIT_S = 5.0
 AWAY_S = 1.0
 LONGEST_AWAY_S = 30.0
 """Between two tries with a Redis that is away or refuses: doubled from `AWAY_S` up to this."""
+QUIET_S = 60.0
+"""Without trouble, after which the next trouble is told anew."""
+NOBODY = ""
+"""A user that no event has: stands in an ended job for the one whose letters were wanted."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = get_logger("pombo.worker.jobs")
-
-
-def jobs_url(settings: Settings) -> str:
-    """URL of the control plane's Redis."""
-    return settings.jobs_redis_url or redis_url(settings)
 
 
 def queue(connection: Redis) -> Queue:
@@ -102,6 +104,10 @@ def redrive(
         if job is not None:
             job.retries_left = 0
         raise
+    finally:
+        if job is not None:
+            # RQ stores the job's words once more with its end, and keeps them for days: without whom they are about.
+            job.args = (source, {**criteria, "user": criteria["user"] and NOBODY}, limit, namespace)
 
 
 def _filter(criteria: dict[str, str | None]) -> Filter:
@@ -169,6 +175,31 @@ def _restore_checkpoint(job: Job, *_: Any) -> None:
     job.meta = job.get_meta(refresh=True)
 
 
+class Outage(logging.Filter):
+    """Tell trouble with Redis once; as a filter of RQ's logger, instead of RQ, which tells it at each of its tries."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._last = -QUIET_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep a line back that RQ logs about the connection; those about jobs pass."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, (RedisError, OSError)) or not transient(error) or "job" in str(record.msg):
+            return True
+        self.tell("jobs.redis_unavailable", f"{type(error).__name__}: {error}")
+        return False
+
+    def tell(self, event: str, error: str) -> None:
+        """Log trouble, unless there was some a moment ago."""
+        now = self._monotonic()
+        if now - self._last >= QUIET_S:
+            note = "tried again and again; the next line comes after it worked for a while"
+            log.warning(event, error=error, note=note)
+        self._last = now
+
+
 def work() -> None:
     """Run jobs until told to stop; Redis may be away, at the start too."""
     settings = read_settings()
@@ -176,7 +207,8 @@ def work() -> None:
     # RQ registers a worker before it minds signals; one that a signal ended in between would seem to live.
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     die_with_parent()
-    failures = 0
+    failures, outage = 0, Outage()
+    logging.getLogger("rq.worker").addFilter(outage)
     with connect(jobs_url(settings)) as connection:
         while True:
             born = time.monotonic()
@@ -184,9 +216,7 @@ def work() -> None:
             if trouble is None:
                 return
             failures = deaths_in_row(failures, time.monotonic() - born)
-            if failures == 1:
-                note = "tried again and again; the next line comes after it worked for a while"
-                log.warning(trouble.event, error=trouble.error, note=note)
+            outage.tell(trouble.event, trouble.error)
             if signal.sigtimedwait(STOPS, away_s(failures)):
                 return
 

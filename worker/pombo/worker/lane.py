@@ -1,22 +1,21 @@
 """One source's dispatcher in one worker: which of its partitions send what, and when."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Final
 
-from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import iso, moment
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.errors import CorruptBatchError, PomboError, StoredVersionError
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
 from pombo.worker.delivery import Delivery, Tools
-from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_EVENTS, Share, Waiting, pack
-from pombo.worker.parts import Entry, Part, Room
-from pombo.worker.store import Claim, Closed, RawEntry, SourceStore, new_token
+from pombo.worker.holding import Holding
+from pombo.worker.limit import Closed
+from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_EVENTS, Share, pack
+from pombo.worker.parts import Part
+from pombo.worker.store import Claim, RawEntry, SourceStore, new_token
 
 log = get_logger("pombo.worker.lane")
 
@@ -26,51 +25,6 @@ _SHUT_POLL_S: Final = 30.0
 _CRASHED_S: Final = 1.0
 _PROMPT_S: Final = 0.1
 _POLL_S: Final = 30.0
-
-
-@dataclass(slots=True, eq=False)
-class Holding:
-    """A partition that this worker holds: its lease, the entries read ahead, and what is in flight."""
-
-    partition: int
-    lease: str
-    ahead: deque[Entry] = field(default_factory=deque)
-    hungry: bool = True
-    fresh: bool = True
-    part: Part | None = None
-    delivery: asyncio.Task[None] | None = None
-    leaving: bool = False
-    claiming: bool = False
-    blocked: str = ""
-    resting: bool = False
-    batch_events: float = MAX_EVENTS
-
-    @property
-    def behind(self) -> str:
-        """The id after which to read on; empty: from the start, because nothing of it is in our hands."""
-        if self.ahead:
-            return self.ahead[-1].id
-        return self.part.entries[-1].id if self.part and self.part.entries else ""
-
-    @property
-    def events_ahead(self) -> int:
-        """Events read and not yet claimed."""
-        return sum(len(entry.bodies) for entry in self.ahead)
-
-    def waiting(self) -> Waiting:
-        """What it could send now."""
-        return Waiting(self.partition, [(len(entry.bodies), entry.raw) for entry in self.ahead])
-
-    def take_in(self, entry: Entry, room: Room) -> None:
-        """Hold one more entry."""
-        self.ahead.append(entry)
-        room.used += entry.raw
-
-    def forget(self, room: Room) -> None:
-        """Drop what was read ahead; the stream still has it."""
-        room.used -= sum(entry.raw for entry in self.ahead)
-        self.ahead.clear()
-        self.hungry = True
 
 
 class Lane:
@@ -265,12 +219,15 @@ class Lane:
 
     async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
         holding.hungry = full
+        events = holding.events_ahead
         for raw in entries:
-            if holding.ahead and (self.tools.room.full or holding.events_ahead >= MAX_CLAIM_EVENTS):
+            if holding.ahead and (self.tools.room.full or events >= MAX_CLAIM_EVENTS):
                 holding.hungry = True
                 break
             try:
-                holding.take_in(raw.decode(), self.tools.room)
+                entry = raw.decode()
+                holding.take_in(entry, self.tools.room)
+                events += len(entry.bodies)
             except CorruptBatchError as error:
                 await self._bury(holding, raw, error)
                 break
@@ -280,7 +237,7 @@ class Lane:
                 holding.hungry = False
                 break
         if entries:
-            holding.batch_events = sum(entry.events for entry in entries) / len(entries) or 1.0
+            holding.batch_events = sum(raw.events for raw in entries) / len(entries) or 1.0
 
     async def _bury(self, holding: Holding, raw: RawEntry, error: CorruptBatchError) -> None:
         """Make an unreadable batch a dead letter, once it is the first of its partition."""
@@ -292,6 +249,10 @@ class Lane:
             accepted_at=iso(moment(int(raw.id.partition("-")[0]))), history=[],
         )  # fmt: skip
         word = await self.store.bury(holding.partition, holding.lease, raw.id, header.dump())
+        if word == "full":
+            # The source is parked for it, and the pool looks again every second.
+            holding.hungry = False
+            return
         log.error(
             "batch.corrupt",
             source=self.source.name,
@@ -319,9 +280,10 @@ class Lane:
                 return
 
     def _most(self) -> int:
-        """Events a request may take: a quarter of the burst under a rate limit, so that nobody waits long for it."""
-        limit = self.store.limit
-        return max(1, min(MAX_REQUEST_EVENTS, int(limit.burst / 4))) if limit.rate else MAX_REQUEST_EVENTS
+        """Events a request may take, so that nobody waits long: a quarter of the burst, 0.1 s of the pace."""
+        limit, pace = self.store.limit, self.store.pace
+        most = min(MAX_REQUEST_EVENTS, limit.burst / 4) if limit.rate else MAX_REQUEST_EVENTS
+        return max(1, int(min(most, pace / 10) if pace else most))
 
     async def _claim(self, shares: Sequence[Share]) -> bool:
         """Claim for one request and start it; False when the gate is shut."""

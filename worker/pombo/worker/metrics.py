@@ -59,5 +59,8 @@ class Metrics:
         self.redis_errors = Counter(
             "pombo_redis_errors_total", "Redis commands that failed.", ["operation"], registry=self.registry
         )
-        self.build_info = Gauge("pombo_build_info", "Version of this pombo.", ["version"], registry=self.registry)
+        # "max": a crew of several processes shows one version once, as 1.
+        self.build_info = Gauge(
+            "pombo_build_info", "Version of this pombo.", ["version"], registry=self.registry, multiprocess_mode="max"
+        )
         self.build_info.labels(version("pombo")).set(1)

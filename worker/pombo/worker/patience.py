@@ -25,8 +25,9 @@ class Decision(Enum):
 class Trouble:
     """A failing chunk: all times in ms of Redis' clock, 0 for none.
 
-    `failing_since` and `unknown_since` are the earliest of its parts; `last_success` is when the source's latest
-    request was accepted, by any worker.
+    `failing_since` and `unknown_since` are the earliest of its parts; `failed_at` is when the first of its `failures`
+    was, before which a shut gate may have set `failing_since` back; `last_success` is when the source's latest request
+    was accepted, by any worker.
     """
 
     events: int
@@ -36,6 +37,7 @@ class Trouble:
     unknown_since: int
     last_success: int
     now: int
+    failed_at: int = 0
 
 
 def decide(trouble: Trouble, max_age_s: float) -> Decision:
@@ -48,7 +50,8 @@ def decide(trouble: Trouble, max_age_s: float) -> Decision:
         return Decision.OUTCOME_UNKNOWN
     if trouble.failing_since and trouble.now - trouble.failing_since >= max_age_s * 1000:
         return Decision.EXPIRED
-    if not trouble.failing_since or trouble.last_success <= trouble.failing_since:
+    since = min((at for at in (trouble.failing_since, trouble.failed_at) if at), default=0)
+    if not since or trouble.last_success <= since:
         return Decision.RETRY
     if trouble.events == 1:
         return Decision.POISON if trouble.failures >= POISON_AFTER else Decision.RETRY

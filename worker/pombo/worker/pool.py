@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.asyncio.client import PubSub
+from redis.exceptions import ConnectionError, RedisError
 
-from pombo.shared.connection import forsake, transient
 from pombo.shared.errors import PomboError
 from pombo.shared.flow import BLOCKED
 from pombo.shared.keys import Keys
@@ -18,12 +18,21 @@ from pombo.shared.sources import Source
 from pombo.worker.delivery import Tools
 from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.lane import Lane
+from pombo.worker.limit import Limit, limit_of
 from pombo.worker.link import Link
-from pombo.worker.store import Limit, SourceStore, limit_of, new_token
+from pombo.worker.rounds import Round, turn
+from pombo.worker.store import SourceStore, new_token
 
 log = get_logger("pombo.worker.pool")
 
 SWEEP_S = 60.0
+"""In which every source is looked at for entries that nobody announced."""
+SWEEPS = 500
+"""Sources swept in one beat at most."""
+PEEKS = 64
+"""Sources that a beat looks at among those it has partitions of; with more they take turns."""
+QUIET_S = 10.0
+"""Seconds without a message after which the subscription is asked whether it lives; they may be missed unnoticed."""
 STOP_GRACE_S = 23.0
 """For a stop from beginning to end; platforms often kill after 30 s, and the contract says 25."""
 _HAND_BACK_S = 2.0
@@ -38,7 +47,7 @@ class Pool:
     1. Beat every second; read who else lives and which partitions are active.
     2. Compute who should hold what; hand back what is another's, lease what is ours and free.
     3. Give each lane its partitions; it delivers.
-    4. Every second look for entries whose wake-up was lost; every minute look at all sources.
+    4. Every second look for entries whose wake-up was lost; within every minute look at all sources.
     5. At a stop: hand idle partitions back at once, finish or abandon what is on the wire, hand those back too.
     """
 
@@ -57,7 +66,8 @@ class Pool:
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._unusable: set[str] = set()
         self._changed: set[str] = set()
-        self._swept = float("-inf")
+        self._round = Round(SWEEP_S, SWEEPS)
+        self._peeked = ""
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -87,12 +97,10 @@ class Pool:
                 async with asyncio.timeout(_BEAT_TIMEOUT_S):
                     await self.fleet.show(sum(len(lane.holdings) for lane in self.lanes.values()))
             except (RedisError, OSError) as error:
-                if not transient(error):
-                    raise
-                if isinstance(error, ReadOnlyError):
-                    await forsake(self._redis)
+                await self._link.failed("beat", error, "beat")
                 self.fleet.excuse()
-                log.debug("worker.beat_failed", error=f"{type(error).__name__}: {error}")
+            else:
+                self._link.worked("beat")
             self._nudged.set()
             await self._tools.clock.sleep(self._guard.pace.beat)
 
@@ -110,9 +118,9 @@ class Pool:
                     await self._peek()
                     await self._sweep()
             except (RedisError, OSError) as error:
-                if not transient(error):
-                    raise
-                log.debug("worker.tending_failed", error=f"{type(error).__name__}: {error}")
+                await self._link.failed("tend", error, "tend")
+            else:
+                self._link.worked("tend")
 
     # -- sources --------------------------------------------------------------------------------------------------
 
@@ -135,7 +143,7 @@ class Pool:
                 await self._refuse(name, error)
                 await self._close_lane(name)
                 continue
-            lane.store.limit = self._limit(source)
+            lane.store.limit, lane.store.version = self._limit(source), snapshot.version
             lane.renew(source, write_key, snapshot.version)
         self._version = snapshot.version
 
@@ -165,7 +173,7 @@ class Pool:
             return None
         await self._redis.hdel(self._keys.of(name).flow, f"{BLOCKED}key")
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
-        store.limit = self._limit(source)
+        store.limit, store.version = self._limit(source), self._version
         lane = self.lanes[name] = Lane(source, write_key, self._version, store, self._tools)
         self._loops[name] = asyncio.create_task(lane.run())
         return lane
@@ -174,7 +182,7 @@ class Pool:
         """Leave a source alone until the registry changes, and say so."""
         self._unusable.add(name)
         log.error("source.unusable", source=name, error=str(error))
-        await self._redis.hset(self._keys.of(name).flow, f"{BLOCKED}key", str(error))
+        await self._link.script("block", [self._keys.of(name).flow], [f"{BLOCKED}key", str(error)])
 
     async def _close_lane(self, name: str) -> None:
         lane = self.lanes.pop(name)
@@ -241,47 +249,68 @@ class Pool:
     # -- what could have been missed ------------------------------------------------------------------------------
 
     async def _peek(self) -> None:
+        """Wake partitions whose entries nobody announced, and let those go that had no news for long."""
         idle: list[str] = []
-        for name, lane in self.lanes.items():
-            lengths = await lane.store.lengths()
-            for partition, holding in lane.holdings.items():
-                if holding.part is not None or holding.ahead:
-                    continue
-                if lengths[partition]:
-                    lane.wake(partition)
-                elif self.fleet.idle(f"{name}/{partition}"):
-                    idle.append(f"{name}/{partition}")
+        names = turn(self.lanes, self._peeked, PEEKS)
+        for name in names:
+            idle += await self._peek_at(name, self.lanes[name])
+            self._peeked = name
         await self.fleet.prune(self._link, idle)
+
+    async def _peek_at(self, name: str, lane: Lane) -> list[str]:
+        """Look at one source's partitions that do nothing; those that are idle."""
+        waiting = [p for p, holding in lane.holdings.items() if holding.part is None and not holding.ahead]
+        if not waiting:
+            return []
+        # One question for all of them: most sources are empty most of the time.
+        some = await lane.store.holds_entries()
+        lengths = await lane.store.lengths(waiting) if some else [0] * len(waiting)
+        for partition, length in zip(waiting, lengths, strict=True):
+            if length:
+                lane.wake(partition)
+        empty = (f"{name}/{p}" for p, length in zip(waiting, lengths, strict=True) if not length)
+        return [partition for partition in empty if self.fleet.idle(partition)]
 
     async def _sweep(self) -> None:
         """Announce every partition that holds entries: the streams are the truth, announcements are hints."""
-        now = self._tools.clock.monotonic()
-        if now - self._swept < SWEEP_S:
+        for name in self._round.due(self.sources, self._tools.clock.monotonic()):
+            source = self.sources.get(name)
+            if source is not None:
+                await self._sweep_one(source)
+
+    async def _sweep_one(self, source: Source) -> None:
+        store = SourceStore(self._link, self._keys, source, self._tools.clock)
+        if not await store.holds_entries():
             return
-        for name, source in self.sources.items():
-            counts = await self._redis.hmget(self._keys.of(name).ledger, ["queued", "in_flight"])
-            if not any(int(count or 0) for count in counts):
-                continue
-            lengths = await SourceStore(self._link, self._keys, source, self._tools.clock).lengths()
-            found = [f"{name}/{partition}" for partition, length in enumerate(lengths) if length]
-            if found:
-                await self._link.script("announce", [self._keys.active], found)
-        self._swept = now
+        lengths = await store.lengths(range(source.partitions))
+        found = [f"{source.name}/{partition}" for partition, length in enumerate(lengths) if length]
+        if found:
+            await self._link.script("announce", [self._keys.active], found)
 
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
+                async with self._redis.pubsub() as channel:
                     await channel.subscribe(self._keys.wake)
                     for lane in self.lanes.values():
                         lane.wake()
-                    while True:
-                        message = await channel.get_message(timeout=30.0)
-                        if message is not None:
-                            self._hear(message["data"].decode())
+                    await self._hear_all(channel)
             except (RedisError, OSError) as error:
                 log.debug("worker.deaf", error=f"{type(error).__name__}: {error}")
                 await self._tools.clock.sleep(0.5)
+
+    async def _hear_all(self, channel: PubSub) -> None:
+        """Hear what is published; raises ConnectionError when whoever tells us does not answer any more."""
+        asked = False
+        while True:
+            message = await channel.get_message(timeout=QUIET_S)
+            if message is None and asked:
+                raise ConnectionError("nobody answers on the subscription")
+            if message is None:
+                await channel.ping()
+            elif message["type"] == "message":
+                self._hear(message["data"].decode())
+            asked = message is None
 
     def _hear(self, message: str) -> None:
         name, slash, partition = message.rpartition("/")

@@ -9,14 +9,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pombo.shared.clock import SystemClock
-from pombo.shared.connection import aconnect, redis_url, transient
+from pombo.shared.connection import aconnect, jobs_url, redis_url, transient
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
-from pombo.shared.logs import configure_logs
+from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import ChildSpec, Supervisor
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
+from pombo.worker.crewmetrics import join_crew
 from pombo.worker.delivery import Tools
 from pombo.worker.drain import Drain
 from pombo.worker.exposition import exposed
@@ -24,6 +25,8 @@ from pombo.worker.fleet import BeatGuard
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
 from pombo.worker.transport import HttpxTransport
+
+log = get_logger("pombo.worker.process")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ async def _run(settings: Settings, options: Options) -> int:
     stop = asyncio.Event()
     on_stop_signals(stop.set)
     die_with_parent()
+    member = join_crew()
     async with AsyncExitStack() as stack:
         redis = aconnect(redis_url(settings))
         stack.push_async_callback(redis.aclose)
@@ -59,12 +63,13 @@ async def _run(settings: Settings, options: Options) -> int:
         stack.push_async_callback(tools.transport.close)
         stack.enter_context(exposed(tools.metrics.registry, settings.metrics_port))
         if options.jobs:
-            await _start_jobs(stack)
+            await _start_jobs(settings, stack)
         pool = Pool(redis, settings.keys, registry, tools, guard)
         if not options.drain:
             await pool.run(stop)
             return 0
-        return await _drain(pool, Drain(redis, settings.keys, registry), stop)
+        # One of a crew speaks: all of them look at the same ledgers.
+        return await _drain(pool, Drain(redis, settings.keys, registry), stop, speak=member == 1)
 
 
 def on_stop_signals(stop: Callable[[], object]) -> None:
@@ -100,12 +105,17 @@ async def check_secrets(registry: Registry) -> None:
         raise failure
 
 
-async def _start_jobs(stack: AsyncExitStack) -> None:
+async def _start_jobs(settings: Settings, stack: AsyncExitStack) -> None:
+    try:
+        jobs_url(settings)
+    except ConfigurationError as error:
+        log.warning("jobs.off", note=str(error))
+        return
     supervisor = await stack.enter_async_context(Supervisor())
     await supervisor.start(ChildSpec(name="jobs", argv=[sys.executable, "-m", "pombo.worker.jobs"]))
 
 
-async def _drain(pool: Pool, drain: Drain, stop: asyncio.Event) -> int:
+async def _drain(pool: Pool, drain: Drain, stop: asyncio.Event, *, speak: bool) -> int:
     watch = asyncio.create_task(drain.watch(stop))
     watch.add_done_callback(lambda _: stop.set())
     try:
@@ -115,6 +125,6 @@ async def _drain(pool: Pool, drain: Drain, stop: asyncio.Event) -> int:
         await asyncio.wait([watch])
     if not watch.cancelled() and (error := watch.exception()):
         raise error
-    for problem in drain.problems if drain.done else ["stopped before all was delivered"]:
-        sys.stderr.write(f"not drained: {problem}\n")
+    problems = drain.problems if drain.done else ["stopped before all was delivered"]
+    sys.stderr.write("".join(f"not drained: {problem}\n" for problem in problems) if speak else "")
     return 1 if drain.rest or not drain.done else 0

@@ -1,7 +1,7 @@
 """One source's data in Redis, as its worker touches it: entries, records, leases, flow."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,14 +9,20 @@ import orjson
 
 from pombo.shared import batches
 from pombo.shared.clock import Clock
+from pombo.shared.deadletters import full_reason
 from pombo.shared.errors import CorruptBatchError, StoredVersionError
 from pombo.shared.flow import BLOCKED
 from pombo.shared.keys import Keys
+from pombo.shared.logs import get_logger
 from pombo.shared.scripts import Argument
 from pombo.shared.sources import Source
-from pombo.worker.idempotency import Table, members, next_table
+from pombo.worker.idempotency import Table, members
+from pombo.worker.limit import Closed, GroupBucket, limit_of
 from pombo.worker.link import Link
+from pombo.worker.memory import Memory
 from pombo.worker.parts import Chunk, Entry, Part, after, ranges
+
+log = get_logger("pombo.worker.store")
 
 RECORD_VERSION = "1"
 _RECORD_FIELDS = {"id", "first", "last", "done", "attempts", "sent_at", "unknown_since", "failing_since"}
@@ -41,14 +47,6 @@ class RawEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """The gate is shut: why, and for how many seconds at most before asking again."""
-
-    reason: str
-    wait_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Letter:
     """A dead letter to be written: which event, why, and its stored header."""
 
@@ -56,15 +54,6 @@ class Letter:
     index: int
     reason: str
     header: bytes
-
-
-@dataclass(slots=True)
-class Limit:
-    """Rate limit in force for a source: events per second (0: off), burst, and its group's name, if any."""
-
-    rate: float
-    burst: float
-    group: str | None = None
 
 
 class SourceStore:
@@ -75,11 +64,15 @@ class SourceStore:
         self._fleet = keys
         self._keys = keys.of(source.name)
         self._clock = clock
-        self._table = Table()
-        self._remembered = 0
+        self._group = GroupBucket(link, keys)
         self._offset_ms = 0.0
+        self.memory = Memory(link, self._keys, self._time)
         self.source = source
+        self.version = 0
+        """The registry's, of the settings in `source`."""
         self.limit = limit_of(source, None)
+        self.pace = 0
+        """Events per second that Segment takes, as far as known, if that is less than our limit; 0: it is not."""
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -90,10 +83,11 @@ class SourceStore:
     def _note_time(self, now_ms: int) -> None:
         self._offset_ms = now_ms - self._clock.monotonic() * 1000
 
-    async def _ask_time(self) -> None:
+    async def _time(self) -> int:
         if not self._offset_ms:
             seconds, micro = await self._link.run("time", self._link.redis.time)
             self._note_time(seconds * 1000 + micro // 1000)
+        return self.now_ms()
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -115,12 +109,18 @@ class SourceStore:
 
         return [_entries(reply) for reply in await self._link.run("read", call)]
 
-    async def lengths(self) -> list[int]:
-        """Entries in each partition."""
+    async def holds_entries(self) -> bool:
+        """Whether any partition holds entries, in flight or not, by the ledger."""
+        redis, counters = self._link.redis, ["queued", "queued_bytes"]
+        found = await self._link.run("ledger", lambda: redis.hmget(self._keys.ledger, counters))
+        return any(int(count or 0) for count in found)
+
+    async def lengths(self, partitions: Iterable[int]) -> list[int]:
+        """Entries in each of these partitions."""
 
         async def call() -> list[Any]:
             pipe = self._link.redis.pipeline(transaction=False)
-            for partition in range(self.source.partitions):
+            for partition in partitions:
                 pipe.execute_command("XLEN", self._keys.stream(partition))
             return await pipe.execute()
 
@@ -138,7 +138,7 @@ class SourceStore:
         stored = await self._link.run("record", lambda: redis.hgetall(self._keys.record(partition)))
         if not stored:
             return None
-        await self._ask_time()
+        await self._time()
         record = {key.decode(): value.decode() for key, value in stored.items()}
         if record.get("v") != RECORD_VERSION or not record.keys() >= _RECORD_FIELDS:
             raise StoredVersionError(
@@ -167,29 +167,30 @@ class SourceStore:
 
     async def claim(self, parts: Sequence[Part]) -> "Claim":
         """Claim the entries of `parts` for one request, and mark their duplicates."""
-        prepaid = await self._prepay(sum(len(part.bodies) for part in parts))
+        limit = self.limit
+        prepaid = await self._group.prepay(limit, sum(len(part.bodies) for part in parts))
         if isinstance(prepaid, Closed):
             return Claim(["wait"] * len(parts), closed=prepaid)
         hashed = [members([batches.message_id(body) for body in part.bodies]) for part in parts]
         while True:
-            table = await self._live_table()
+            table = await self.memory.live(self.source.window_s, self.source.ids_limit)
             keys, args = self._claim_arguments(parts, hashed, table)
             reply = await self._link.script("claim", keys, args)
             self._note_time(int(reply[1]))
             if reply[0] != b"table":
                 break
-            self._table = Table()
+            self.memory.outdated()
         claim = await self._claimed(parts, reply)
         if prepaid:
             used = sum(len(part.todo) for part, state in zip(parts, claim.states, strict=True) if state == "claimed")
-            await self._give_back(prepaid - used)
+            await self._group.give_back(limit, prepaid - used)
         return claim
 
     def _claim_arguments(
         self, parts: Sequence[Part], hashed: Sequence[Sequence[tuple[int, int]]], table: Table
     ) -> tuple[list[str], list[Argument]]:
         generations = [(f"{self._keys.ids}:{g.number}:", g.buckets) for g in table.generations]
-        limit = self._own_limit()
+        limit = self.limit.own
         plan = {
             "incarnation": self.source.incarnation, "rate": limit.rate, "burst": limit.burst, "table": table.version,
             "generations": len(generations), "ttl": int(self.source.window_s * 2000),
@@ -209,72 +210,31 @@ class SourceStore:
         status = reply[0].decode()
         if status == "unknown":
             return Claim(["unknown"] * len(parts))
-        states = [row[0].decode() for row in reply[4:]]
-        for part, row in zip(parts, reply[4:], strict=True):
+        if reply[4] >= 0:
+            self.pace = int(reply[4])
+        states = [row[0].decode() for row in reply[5:]]
+        for part, row in zip(parts, reply[5:], strict=True):
             if row[0] == b"claimed":
                 part.mark(row[1].decode())
         if status == "closed":
             return Claim(states, closed=_closed(reply[2], reply[3]))
-        self._remembered = int(reply[3]) or self._remembered
+        self.memory.count = int(reply[3]) or self.memory.count
         return Claim(states, probe=bool(reply[2]))
 
     def _part_keys(self, part: Part) -> list[str]:
         number = part.partition
         return [self._keys.lease(number), self._keys.record(number), self._keys.stream(number)]
 
-    def _own_limit(self) -> Limit:
-        """What the source's own bucket allows: anything, when its group's bucket is asked instead."""
-        return Limit(0, self.limit.burst) if self.limit.group else self.limit
-
-    async def _prepay(self, events: int) -> Closed | int:
-        if self.limit.group is None or self.limit.rate == 0:
-            return 0
-        taken, wait = await self._take(events)
-        return events if taken else Closed("rate", wait / 1000)
-
-    async def _give_back(self, events: int) -> None:
-        if events > 0:
-            await self._take(-events)
-
-    async def _take(self, events: int) -> tuple[int, int]:
-        key = self._fleet.group_rate(self.limit.group or "")
-        taken, wait = await self._link.script("take", [key], [self.limit.rate, self.limit.burst, events])
-        return int(taken), int(wait)
-
-    # -- the idempotency store ------------------------------------------------------------------------------------
-
-    async def _live_table(self) -> Table:
-        if not self._table.version:
-            redis = self._link.redis
-            stored = await self._link.run("ids", lambda: redis.hmget(self._keys.ids, ["version", "table", "count"]))
-            self._table = Table.load(stored[0], stored[1])
-            self._remembered = int(stored[2] or 0)
-        # Before ids are added, not after: a generation that is due would take them into buckets about to end.
-        await self._rotate()
-        return self._table
-
-    async def _rotate(self) -> None:
-        window = int(self.source.window_s * 1000)
-        await self._ask_time()
-        wanted = next_table(self._table, now=self.now_ms(), count=self._remembered, window=window)
-        if wanted is not None:
-            args: list[Argument] = [self._table.version, wanted.version, wanted.dump(), "1"]
-            stored = await self._link.script("rotate_ids", [self._keys.ids], args)
-            self._table, self._remembered = Table.load(stored[0], stored[1]), int(stored[2] or 0)
-
-    def _buckets(self, member_spread: tuple[int, int]) -> list[str]:
-        return [f"{self._keys.ids}:{g.number}:{member_spread[1] % g.buckets}" for g in self._table.generations]
-
     # -- sending again --------------------------------------------------------------------------------------------
 
     async def attempt(self, chunk: Chunk) -> "Attempt":
         """Ask to send claimed events again, and note it in their records."""
-        prepaid = await self._prepay(chunk.events)
+        limit = self.limit
+        prepaid = await self._group.prepay(limit, chunk.events)
         if isinstance(prepaid, Closed):
             return Attempt(closed=prepaid)
-        limit = self._own_limit()
         plan = {
-            "rate": limit.rate, "burst": limit.burst, "events": chunk.events,
+            "rate": limit.own.rate, "burst": limit.own.burst, "events": chunk.events, "try": new_token(),
             "parts": [_attempt_part(part) for part in chunk.parts],
         }  # fmt: skip
         keys = [self._keys.flow, self._keys.rate]
@@ -286,7 +246,7 @@ class SourceStore:
             for part in chunk.parts:
                 part.attempts += 1
             return Attempt(go=True, probe=bool(reply[2]), last_success=int(reply[3]))
-        await self._give_back(prepaid)
+        await self._group.give_back(limit, prepaid)
         if reply[0] == b"closed":
             return Attempt(closed=_closed(reply[2], reply[3]), last_success=int(reply[4]))
         lost = [part for part, state in zip(chunk.parts, reply[2:], strict=True) if state != b"held"]
@@ -294,8 +254,16 @@ class SourceStore:
 
     # -- finishing ------------------------------------------------------------------------------------------------
 
-    async def settle(self, delivered: Chunk | None, letters: Sequence[Letter], *, probe: bool = False) -> list[Part]:
+    async def settle(
+        self, delivered: Chunk | None, letters: Sequence[Letter], *, probe: bool = False, sent_at: int | None = None
+    ) -> list[Part]:
         """Finish events: those of `delivered`, and those of `letters`, which become dead letters.
+
+        Args:
+            delivered: what a request brought, if any.
+            letters: what is given up.
+            probe: the request was the probe of a parked source.
+            sent_at: when it was sent (ms); None is now.
 
         Returns:
             The parts that are no longer ours; nothing of them was written.
@@ -305,29 +273,32 @@ class SourceStore:
         by_part = {part: [letter for letter in letters if letter.part is part] for part in parts}
         while True:
             if letters:
-                await self._live_table()
-            keys, args = self._settle_arguments(parts, sent, by_part, success=delivered is not None, probe=probe)
+                await self.memory.live(self.source.window_s, self.source.ids_limit)
+            request = {"success": delivered is not None, "probe": probe, "sent_at": sent_at or self.now_ms()}
+            keys, args = self._settle_arguments(parts, sent, by_part, request)
             reply = await self._link.script("settle", keys, args)
             if reply[0] != b"table":
                 break
-            self._table = Table()
+            self.memory.outdated()
         self._note_time(int(reply[0]))
         for part in parts:
             finished = {*sent.get(part, ()), *(letter.index for letter in by_part[part])}
             part.todo = [index for index in part.todo if index not in finished]
-        return [part for part, row in zip(parts, reply[1:], strict=True) if row[0] == b"lost"]
+        if reply[-1] == b"full":
+            log.error("source.parked", source=self.source.name, reason=full_reason(self.source))
+        return [part for part, row in zip(parts, reply[1:], strict=False) if row[0] == b"lost"]
 
     def _settle_arguments(
         self, parts: Sequence[Part], sent: dict[Part, list[int]], by_part: dict[Part, list[Letter]],
-        *, success: bool, probe: bool,
+        request: dict[str, Any],
     ) -> tuple[list[str], list[Argument]]:  # fmt: skip
         keys = [self._keys.ledger, self._keys.flow, self._keys.dead, self._keys.ids]
         for part in parts:
             keys += self._part_keys(part)
         plan: dict[str, Any] = {
-            "success": success, "probe": probe,
-            "table": self._table.version, "generations": len(self._table.generations),
-            "wake": self._fleet.wake, "source": self.source.name, "parts": [],
+            **request,
+            "table": self.memory.table.version, "generations": len(self.memory.table.generations),
+            "wake": self._fleet.wake, "source": self.source.name, "bound": self._bound(), "parts": [],
         }  # fmt: skip
         args: list[Argument] = [b""]
         for part in parts:
@@ -335,7 +306,7 @@ class SourceStore:
             for letter in by_part[part]:
                 body = part.bodies[letter.index]
                 (hashed,) = members([batches.message_id(body)])
-                keys += self._buckets(hashed)
+                keys += self.memory.buckets(hashed[1])
                 args += [letter.header, body, hashed[0]]
         args[0] = orjson.dumps(plan)
         return keys, args
@@ -344,30 +315,48 @@ class SourceStore:
         """Move an unreadable first entry to the dead letters as it is; returns the script's word."""
         keys = [
             self._keys.ledger, self._keys.dead, self._keys.lease(partition), self._keys.record(partition),
-            self._keys.stream(partition),
+            self._keys.stream(partition), self._keys.flow,
         ]  # fmt: skip
-        reply: bytes = await self._link.script("bury", keys, [lease, entry_id, header, "corrupt"])
+        bound = orjson.dumps({**self._bound(), "wake": self._fleet.wake, "source": self.source.name})
+        reply: bytes = await self._link.script("bury", keys, [lease, entry_id, header, "corrupt", bound])
         return reply.decode()
+
+    def _bound(self) -> dict[str, Any]:
+        """The bound of its dead letters, for `letterbound.lua`."""
+        return {"limit": self.source.dead_bytes, "reason": full_reason(self.source), "version": self.version}
 
     # -- flow -----------------------------------------------------------------------------------------------------
 
-    async def hold(self, seconds: float) -> None:
-        """Hold the source for the whole fleet."""
-        args: list[Argument] = [int(seconds * 1000), self._fleet.wake, self.source.name]
-        await self._link.script("hold", [self._keys.flow, self._keys.rate], args)
+    async def hold(self, seconds: float, *, excess_at: int = 0) -> None:
+        """Hold the source for the whole fleet.
+
+        Args:
+            seconds: how long.
+            excess_at: when the request was sent (ms), if it was too much for Segment: then the source slows down.
+        """
+        args: list[Argument] = [int(seconds * 1000), self._fleet.wake, self.source.name, excess_at, self.limit.own.rate]
+        await self._link.script("hold", [self._keys.flow, self._keys.rate, self._keys.ledger], args)
 
     async def park(self, reason: str, version: int) -> bool:
         """Park the source, whose settings are of registry `version`; whether this call did it."""
         args: list[Argument] = [reason, PROBE_EVERY_MS, self._fleet.wake, self.source.name, version]
         return bool(await self._link.script("park", [self._keys.flow], args))
 
+    async def fail(self, sent_at: int, why: str, *, late: bool) -> "Breaker":
+        """Report a request, sent at `sent_at` (ms), that failed; `late`: no answer came in time."""
+        args: list[Argument] = [sent_at, int(late), why, self.limit.own.rate]
+        now, broken, opened = await self._link.script("fail", [self._keys.flow, self._keys.ledger], args)
+        self._note_time(int(now))
+        return Breaker(broken=bool(broken), opened=bool(opened))
+
+    async def alive(self, sent_at: int) -> bool:
+        """Note that a request sent at `sent_at` (ms) was answered, if only refused; whether that closed the breaker."""
+        args: list[Argument] = [self._fleet.wake, self.source.name, sent_at]
+        return bool(await self._link.script("alive", [self._keys.flow], args))
+
     async def note_block(self, partition: int, reason: str | None) -> None:
         """Show operators that a partition waits, and why; None that it does not."""
-        redis, flow, name = self._link.redis, self._keys.flow, f"{BLOCKED}{partition}"
-        if reason is None:
-            await self._link.run("unblock", lambda: redis.hdel(flow, name))
-        else:
-            await self._link.run("block", lambda: redis.hset(flow, name, reason))
+        await self._link.script("block", [self._keys.flow], [f"{BLOCKED}{partition}", reason or ""])
 
     # -- leases ---------------------------------------------------------------------------------------------------
 
@@ -409,15 +398,17 @@ class Attempt:
     lost: Sequence[Part] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """Whether the source's breaker is open, and whether this report opened it."""
+
+    broken: bool
+    opened: bool
+
+
 def new_token() -> str:
     """A random fencing token or record id."""
     return secrets.token_hex(8)
-
-
-def limit_of(source: Source, group_rate: float | None) -> Limit:
-    """The limit in force for a source: its own, or its group's."""
-    rate = source.rate if group_rate is None else group_rate
-    return Limit(rate, source.burst or max(rate, 1.0), source.rate_group)
 
 
 def _entries(rows: list[Any]) -> list[RawEntry]:

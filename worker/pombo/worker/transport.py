@@ -111,7 +111,7 @@ class HttpxTransport:
             async with asyncio.timeout(2 * self._timeout_s):
                 return await self._exchange(client, request)
         except TimeoutError:
-            return Answer(None, failure=f"no whole answer within {2 * self._timeout_s:g} s", unknown=True)
+            return Answer(None, failure=f"no whole answer within {2 * self._timeout_s:g} s", unknown=True, late=True)
         finally:
             await self._leave(client)
 
@@ -125,7 +125,8 @@ class HttpxTransport:
             return Answer(None, failure=str(error), unusable=True)
         except httpx.HTTPError as error:
             failure = f"{type(error).__name__}: {error}".rstrip(": ")
-            return Answer(None, failure=failure, unknown=not isinstance(error, _CERTAINLY_UNSENT))
+            late = isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
+            return Answer(None, failure=failure, unknown=not isinstance(error, _CERTAINLY_UNSENT), late=late)
         except (httpx.InvalidURL, ValueError) as error:
             return Answer(None, failure=f"{type(error).__name__}: {error}", unusable=True)
         except (OSError, RuntimeError) as error:

@@ -2,13 +2,15 @@
 -- Ask to send claimed events again: the same gate as a claim, and a note in each in-flight record.
 --
 -- KEYS  1 flow   2 rate   then per part: lease, record
--- ARGV  1 plan, JSON: {"rate", "burst", "events" (that will be sent), "parts": [{"lease", "id",
---         "unknown_since", "failing_since"}]} (ms, 0 for none: when sends with an unknown outcome, and failures, began)
+-- ARGV  1 plan, JSON: {"rate", "burst", "events" (that will be sent), "try" (random; a repeat answers as the first did,
+--         unless the gate has been shut meanwhile), "parts": [{"lease", "id", "unknown_since", "failing_since"}]}
+--         (ms, 0 for none: when sends with an unknown outcome, and failures, began)
 -- Returns  {"go", now ms, probe (0|1), last success ms, part…}    parts all "held"
 --          {"closed", now ms, reason, wait ms, last success ms, part…}
 --          {"lost", now ms, part…}    some part's lease or record is gone; nothing was written
 --          each part is "held", "lost" (lease) or "gone" (record)
 -- Cost  O(parts)
+--include weather
 --include gate
 local flow, rate = KEYS[1], KEYS[2]
 local plan = cjson.decode(ARGV[1])
@@ -27,14 +29,21 @@ end
 if not whole then
   return { 'lost', now, unpack(parts) }
 end
+local again = redis.call('HMGET', KEYS[4], 'try', 'probe')
 local success = tonumber(redis.call('HGET', flow, 'last_success') or '0')
 -- A quarter of the burst is enough, as for claims, and the rest a debt: a full bucket may never come.
 local gated = gate(flow, rate, plan.rate, plan.burst, math.min(plan.events, plan.burst / 4), now)
+local waits = gated.reason == 'parked' or gated.reason == 'paused' or gated.reason == 'held'
+if again[1] == plan.try and (not waits or (gated.reason == 'parked' and again[2] == '1')) then
+  return { 'go', now, tonumber(again[2]), success, unpack(parts) }
+end
 if not gated.open then
-  -- Who asks has his answer and nothing on the wire: whoever resumes these must not take the last send for unknown.
+  -- Who asks has his answer and nothing on the wire: whoever resumes these must not take the last send for unknown,
+  -- nor the wait for a failure.
   for number, part in ipairs(plan.parts) do
     redis.call('HSET', KEYS[3 + 2 * (number - 1) + 1], 'sent_at', '0', 'unknown_since',
-      string.format('%.0f', part.unknown_since))
+      string.format('%.0f', part.unknown_since), 'failing_since',
+      waits and '0' or string.format('%.0f', part.failing_since))
   end
   return { 'closed', now, gated.reason, gated.wait, success, unpack(parts) }
 end
@@ -43,7 +52,7 @@ for number, part in ipairs(plan.parts) do
   local record = KEYS[3 + 2 * (number - 1) + 1]
   redis.call('HINCRBY', record, 'attempts', 1)
   redis.call('HSET', record, 'sent_at', string.format('%.0f', now), 'unknown_since', string.format('%.0f', part.unknown_since),
-    'failing_since', string.format('%.0f', part.failing_since))
+    'failing_since', string.format('%.0f', part.failing_since), 'try', plan.try, 'probe', gated.probe and 1 or 0)
 end
 pass(gated, flow, rate, plan.events, now)
 return { 'go', now, gated.probe and 1 or 0, success, unpack(parts) }

@@ -1,10 +1,13 @@
 #!lua flags=allow-oom
 -- Move the first entry of a partition to the dead letters as it is, because it cannot be read.
 --
--- KEYS  1 ledger   2 dead   3 lease   4 record   5 stream
+-- KEYS  1 ledger   2 dead   3 lease   4 record   5 stream   6 flow
 -- ARGV  1 lease   2 entry id   3 header of the letter   4 reason
--- Returns  "ok" (also when the entry is gone already), "lost" (lease), "record" (something is in flight), "moved"
+--       5 bound of the letters, JSON: {"limit" (bytes; 0: none), "reason", "version", "wake", "source"}
+-- Returns  "ok" (also when the entry is gone already), "lost" (lease), "record" (something is in flight), "moved",
+--          "full" (the letters are at their limit: the source is parked, the entry stays)
 -- Cost  O(1)
+--include letterbound
 local ledger, dead, stream = KEYS[1], KEYS[2], KEYS[5]
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then
   return 'lost'
@@ -16,6 +19,11 @@ if #redis.call('XRANGE', stream, ARGV[2], ARGV[2]) == 0 then
   return 'ok'
 elseif entry[1] ~= ARGV[2] then
   return 'moved'
+end
+local bound, time = cjson.decode(ARGV[5]), redis.call('TIME')
+if letters_full(ledger, bound.limit) then
+  park_when_full(ledger, KEYS[6], bound, time[1] * 1000)
+  return 'full'
 end
 local fields = {}
 for i = 1, #entry[2], 2 do
@@ -32,6 +40,7 @@ redis.call('XDEL', stream, ARGV[2])
 redis.call('HINCRBY', ledger, 'queued', 0 - events)
 redis.call('HINCRBY', ledger, 'queued_bytes', 0 - #payload)
 redis.call('HINCRBY', ledger, 'dead', events)
+redis.call('HINCRBY', ledger, 'dead_bytes', #ARGV[3] + #payload)
 redis.call('HINCRBY', ledger, 'died:' .. ARGV[4], events)
 redis.call('HINCRBY', ledger, 'dead:' .. ARGV[4], events)
 return 'ok'

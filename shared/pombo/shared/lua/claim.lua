@@ -8,15 +8,17 @@
 --         "ttl" (ms of a new bucket), "parts": [{"lease", "id" (of the new record), "first", "last", "after"
 --         (the id right behind last), "entries", "events", "bytes"}]}
 --       then one member per event of each part
--- Returns  {"ok", now ms, probe (0|1), ids in the newest generation, part…}, each part one of
+-- Returns  {"ok", now ms, probe (0|1), ids in the newest generation, pace, part…}, each part one of
 --            {"claimed", done}    `done`: one character an event, 1 = duplicate; a repeat answers the same
 --            {"lost"}             the lease is another's
 --            {"record"}           another record is in flight here: resume that one
 --            {"moved"}            the stream does not start with `first` or has lost `last`: read again
---          {"closed", now ms, reason, wait ms, part…}   nothing may be sent now; parts as above or {"wait"}
+--          {"closed", now ms, reason, wait ms, pace, part…}   nothing may be sent now; parts as above or {"wait"}
+--          `pace`: events per second that Segment takes, as far as known, below the limit; 0: all of it; -1: not looked at
 --          {"table", now ms}      the generations changed: read them again
 --          {"unknown", now ms}    no such source, or another incarnation of it
 -- Cost  O(events · generations)
+--include weather
 --include gate
 local ledger, flow, rate, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local plan = cjson.decode(ARGV[1])
@@ -25,7 +27,7 @@ if redis.call('HGET', ledger, 'incarnation') ~= plan.incarnation then
   return { 'unknown', now }
 end
 
-local replies, claims = {}, {}
+local replies, claims, probe = {}, {}, 0
 local key, argument = 5 + 3 * #plan.parts, 2
 for number, part in ipairs(plan.parts) do
   local at = 5 + 3 * (number - 1)
@@ -36,9 +38,10 @@ for number, part in ipairs(plan.parts) do
   if redis.call('GET', KEYS[at]) ~= part.lease then
     replies[number] = { 'lost' }
   else
-    local record = redis.call('HMGET', part.record, 'id', 'done')
+    local record = redis.call('HMGET', part.record, 'id', 'done', 'probe')
     if record[1] == part.id then
       replies[number] = { 'claimed', record[2] }
+      probe = math.max(probe, tonumber(record[3] or '0'))
     elseif record[1] then
       replies[number] = { 'record' }
     else
@@ -58,7 +61,7 @@ for number, part in ipairs(plan.parts) do
   end
 end
 if #claims == 0 then
-  return { 'ok', now, 0, 0, unpack(replies) }
+  return { 'ok', now, probe, 0, -1, unpack(replies) }
 end
 local wanted = 0
 for _, part in ipairs(claims) do
@@ -66,7 +69,7 @@ for _, part in ipairs(claims) do
 end
 local gated = gate(flow, rate, plan.rate, plan.burst, wanted, now)
 if not gated.open then
-  return { 'closed', now, gated.reason, gated.wait, unpack(replies) }
+  return { 'closed', now, gated.reason, gated.wait, gated.pace or (gated.reason == 'rate' and 0 or -1), unpack(replies) }
 end
 if (redis.call('HGET', ids, 'version') or '') ~= plan.table then
   return { 'table', now }
@@ -116,7 +119,7 @@ for _, part in ipairs(claims) do
     redis.call('HINCRBY', ledger, 'in_flight', part.left)
     redis.call('HSET', part.record, 'v', 1, 'id', part.id, 'first', part.first, 'last', part.last, 'after', part.after,
       'entries', part.entries, 'events', part.events, 'bytes', part.bytes, 'done', part.done, 'left', part.left,
-      'attempts', 1, 'sent_at', stamp, 'unknown_since', 0, 'failing_since', 0)
+      'attempts', 1, 'sent_at', stamp, 'unknown_since', 0, 'failing_since', 0, 'probe', gated.probe and 1 or 0)
   else
     redis.call('XTRIM', part.stream, 'MINID', '=', part.after)
     redis.call('HINCRBY', ledger, 'queued_bytes', 0 - part.bytes)
@@ -128,4 +131,4 @@ local count = redis.call('HINCRBY', ids, 'count', sent)
 if sent > 0 then
   pass(gated, flow, rate, sent, now)
 end
-return { 'ok', now, gated.probe and 1 or 0, count, unpack(replies) }
+return { 'ok', now, gated.probe and 1 or probe, count, gated.pace or 0, unpack(replies) }

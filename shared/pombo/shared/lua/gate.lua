@@ -1,62 +1,59 @@
 -- Included: decides whether a source may send now. Reads only; `pass` writes what passing costs.
 --
--- The flow hash: `paused` (any value), `parked` (reason), `parked_at`, `probe_at`, `hold_until` (all ms of Redis'
--- clock), `last_success` (ms). The rate hash: `tokens` (events, may be negative: a debt), `at` (ms).
--- Precedence: park, pause, hold, rate. What is sent needs its tokens first (all of the burst when it is larger, the
--- rest becomes a debt). After a hold the rate climbs from RAMP_START, doubling every half second, for RAMP_MS at
--- most; one token is enough then, so that the first request goes out as soon as the hold ends.
-local RAMP_START, RAMP_DOUBLING_MS, RAMP_MS = 100, 500, 5000
+-- Precedence: park, pause, hold, breaker, rate; see `weather` for the flow hash. The rate hash: `tokens` (events, may
+-- be negative: a debt), `at` (ms). What is sent needs its tokens first (all of the burst when it is larger, the rest
+-- becomes a debt). While the source reopens one token is enough, so that the first request goes out at once. Below a
+-- pace the burst is a tenth of a second's worth: what saved-up tokens let through at once would meet the same limit.
+-- Needs `weather`.
 local PROBE_EVERY_MS = 300000
+local PACED_BURST_S = 0.1
 
-local function milliseconds()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
--- Events that the ramp lets through in its first `since` ms.
-local function ramped(since)
-  return RAMP_START * RAMP_DOUBLING_MS / 1000 / math.log(2) * (2 ^ (math.max(0, since) / RAMP_DOUBLING_MS) - 1)
-end
-
-local function effective_rate(limit, hold_until, now)
-  local since = now - hold_until
-  if hold_until > 0 and since < RAMP_MS then
-    local ramp = RAMP_START * 2 ^ (since / RAMP_DOUBLING_MS)
-    if limit == 0 or ramp < limit then
-      return ramp, true
-    end
-  end
-  return limit, false
-end
-
--- Returns {open, reason, wait in ms, probe, rate in force, tokens}.
+-- Returns {open, reason, wait in ms, probe (of a park), trial (of the breaker), rate in force, pace, tokens}.
 local function gate(flow_key, rate_key, limit, burst, events, now)
-  local flow = redis.call('HMGET', flow_key, 'parked', 'probe_at', 'paused', 'hold_until')
-  local hold_until = tonumber(flow[4] or '0')
-  local probe = false
-  if flow[1] then
-    local probe_at = tonumber(flow[2] or '0')
-    if now < probe_at then
-      return { open = false, reason = 'parked', wait = probe_at - now }
+  local flow = weather(flow_key)
+  local probe, trial = false, false
+  if flow.parked then
+    if now < flow.probe_at then
+      return { open = false, reason = 'parked', wait = flow.probe_at - now }
     end
     probe = true
   end
-  if flow[3] then
+  if flow.paused then
     return { open = false, reason = 'paused', wait = PROBE_EVERY_MS }
   end
-  if now < hold_until then
-    return { open = false, reason = 'held', wait = hold_until - now }
+  if now < flow.hold_until then
+    return { open = false, reason = 'held', wait = flow.hold_until - now }
   end
-  local rate, ramping = effective_rate(limit, hold_until, now)
+  if flow.broken_at then
+    -- It cannot have opened in the future: then Redis' clock went back, and the next trial is due.
+    if now < flow.broken_probe_at and flow.broken_at <= now then
+      return { open = false, reason = 'broken', wait = flow.broken_probe_at - now }
+    end
+    trial = true
+  end
+  local rate, ramping = rate_in_force(flow, limit, now)
+  local paced = pace(flow, limit, now)
+  local answer = { open = true, probe = probe, trial = trial, rate = rate, broken_at = flow.broken_at, pace = paced }
   if rate == 0 then
-    return { open = true, probe = probe, rate = 0 }
+    return answer
+  end
+  if paced then
+    burst = limit == 0 and paced * PACED_BURST_S or math.min(burst, paced * PACED_BURST_S)
   end
   local stored = redis.call('HMGET', rate_key, 'tokens', 'at')
-  local tokens = tonumber(stored[1] or burst)
-  local elapsed = math.max(0, now - tonumber(stored[2] or now))
+  local tokens, at = tonumber(stored[1] or burst), tonumber(stored[2] or now)
+  if at > now + CLOCK_BACK_MS then
+    tokens, at = burst, now
+  end
+  local since = now - opened_at(flow)
+  if ramping and (not stored[2] or at < opened_at(flow)) then
+    -- What was saved up before would make a burst of the reopening: it starts with one, or with the debt there is.
+    tokens, at = math.min(1, tokens), opened_at(flow)
+  end
+  local elapsed = math.max(0, now - at)
   if ramping then
     -- What the ramp has let through since: its integral, not its present height.
-    tokens = math.min(burst, tokens + ramped(now - hold_until) - ramped(now - hold_until - elapsed))
+    tokens = math.min(math.max(burst, 1), tokens + ramped(since) - ramped(since - elapsed))
   else
     tokens = math.min(burst, tokens + rate * elapsed / 1000)
   end
@@ -65,21 +62,27 @@ local function gate(flow_key, rate_key, limit, burst, events, now)
     local wait = (needed - tokens) / rate * 1000
     if ramping then
       -- The rate doubles meanwhile: at its present height a debt would seem to take all of the ramp.
-      local since, log2 = now - hold_until, math.log(2)
+      local log2 = math.log(2)
       local grown = (needed - tokens) * log2 * 1000 / (RAMP_START * RAMP_DOUBLING_MS)
       wait = math.min(wait, RAMP_DOUBLING_MS * math.log(2 ^ (since / RAMP_DOUBLING_MS) + grown) / log2 - since)
     end
-    return { open = false, reason = 'rate', wait = math.ceil(wait) }
+    return { open = false, reason = 'rate', wait = math.ceil(wait), pace = paced }
   end
-  return { open = true, probe = probe, rate = rate, tokens = tokens }
+  answer.tokens = tokens
+  return answer
 end
 
 local function pass(gated, flow_key, rate_key, events, now)
   if gated.probe then
-    redis.call('HSET', flow_key, 'probe_at', string.format('%.0f', now + PROBE_EVERY_MS))
+    redis.call('HSET', flow_key, 'probe_at', stamp(now + PROBE_EVERY_MS))
+  end
+  if gated.trial then
+    local broken_at = math.min(gated.broken_at, now)
+    redis.call('HSET', flow_key, 'broken_at', stamp(broken_at), 'broken_probe_at',
+      stamp(now + trial_interval(now - broken_at)))
   end
   if gated.rate > 0 then
-    redis.call('HSET', rate_key, 'tokens', string.format('%.3f', gated.tokens - events), 'at', string.format('%.0f', now))
+    redis.call('HSET', rate_key, 'tokens', string.format('%.3f', gated.tokens - events), 'at', stamp(now))
     redis.call('EXPIRE', rate_key, 7200 + math.ceil(math.max(0, events - gated.tokens) / gated.rate))
   end
 end

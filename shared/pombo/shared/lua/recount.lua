@@ -3,7 +3,7 @@
 --
 -- KEYS  1 ledger   2 dead   3… stream and in-flight record of each partition, in turn
 -- ARGV  1 version of record batches (integer)   2 version of in-flight records   3 entries read at a time
--- Returns  {ledger as field, value…; events dead; then per partition:
+-- Returns  {ledger as field, value…; events dead; bytes of dead letters; then per partition:
 --           {events queued, bytes, entries of an unknown version, entries that are no record batches, record}}
 --          record  {}                                                  there is none
 --                  {version}                                           of an unknown version, or incomplete
@@ -68,11 +68,12 @@ local function recount(stream, record_key)
   return {queued, totals.bytes, totals.unknown, totals.malformed, record}
 end
 
-local dead = 0
+local dead, dead_bytes = 0, 0
 walk(KEYS[2], '-', '+', function(letter)
   dead = dead + (tonumber(letter.n) or 1)
+  dead_bytes = dead_bytes + #(letter.h or '') + #(letter.b or '')
 end)
-local reply = {redis.call('HGETALL', KEYS[1]), dead}
+local reply = {redis.call('HGETALL', KEYS[1]), dead, dead_bytes}
 for i = 3, #KEYS, 2 do
   reply[#reply + 1] = recount(KEYS[i], KEYS[i + 1])
 end

@@ -4,18 +4,21 @@
 --
 -- KEYS  1 ledger   2 flow   3 dead   4 ids   then per part: lease, record, stream
 --       then per dead letter: its id's bucket in every live generation
--- ARGV  1 plan, JSON: {"success" (a request was accepted), "probe" (it was the probe of a parked source),
---         "table" (version of the generations), "generations" (count), "wake", "source", "parts": [{"lease", "id", "delivered": [[from, to]…] (0-based, inclusive),
+-- ARGV  1 plan, JSON: {"success" (a request was accepted), "sent_at" (ms, when), "probe" (it was the probe of a parked source),
+--         "table" (version of the generations), "generations" (count), "wake", "source", "bound" (of the letters,
+--         see `letterbound`; the wake channel and the source are the plan's), "parts": [{"lease", "id", "delivered": [[from, to]…] (0-based, inclusive),
 --         "letters": [{"index", "reason"}…]}]}
 --       then per letter, in the order of the parts: header, payload, member
 -- Returns  {"table"}        the generations changed, and there are letters: read them again
 --          {now ms, part…}  each part one of
 --          {"ok", left}    {"gone"}: this record is finished already (a repeat)    {"lost"}: the lease is another's
+--          then "full", if the dead letters have come to their limit and the source is parked for it
 -- Cost  O(events of partly finished records + letters · generations)
+--include weather
+--include letterbound
 local ledger, flow, dead = KEYS[1], KEYS[2], KEYS[3]
 local plan = cjson.decode(ARGV[1])
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = milliseconds()
 
 local replies, open = { now }, {}
 local key, argument, letters = 5 + 3 * #plan.parts, 2, 0
@@ -57,10 +60,12 @@ local function bury(part, position, letter)
     redis.call('SREM', KEYS[part.key + (position - 1) * plan.generations + generation], ARGV[blob + 2])
   end
   redis.call('HINCRBY', ledger, 'dead', 1)
+  redis.call('HINCRBY', ledger, 'dead_bytes', #ARGV[blob] + #ARGV[blob + 1])
   redis.call('HINCRBY', ledger, 'died:' .. letter.reason, 1)
   redis.call('HINCRBY', ledger, 'dead:' .. letter.reason, 1)
 end
 
+local total
 for _, part in ipairs(open) do
   local delivered, died = 0, 0
   if whole(part) then
@@ -92,7 +97,7 @@ for _, part in ipairs(open) do
   end
   local left = part.left - delivered - died
   if delivered > 0 then
-    redis.call('HINCRBY', ledger, 'delivered', delivered)
+    total = redis.call('HINCRBY', ledger, 'delivered', delivered)
   end
   if delivered + died > 0 then
     redis.call('HINCRBY', ledger, 'in_flight', 0 - (delivered + died))
@@ -107,10 +112,19 @@ for _, part in ipairs(open) do
   replies[part.number + 1] = { 'ok', left }
 end
 if plan.success and #open > 0 then
-  redis.call('HSET', flow, 'last_success', string.format('%.0f', now))
+  redis.call('HSET', flow, 'last_success', stamp(now))
   if plan.probe then
     redis.call('HDEL', flow, 'parked', 'parked_at', 'probe_at')
+  end
+  local closed = thrive(flow, total, now, plan.sent_at)
+  if plan.probe or closed then
     redis.call('PUBLISH', plan.wake, plan.source)
+  end
+end
+if letters > 0 then
+  plan.bound.wake, plan.bound.source = plan.wake, plan.source
+  if park_when_full(ledger, flow, plan.bound, now) then
+    replies[#replies + 1] = 'full'
   end
 end
 return replies

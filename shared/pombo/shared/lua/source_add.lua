@@ -3,11 +3,14 @@
 --
 -- KEYS  1 sources   2 secrets   3 lookup   4 version
 -- ARGV  1 name   2 settings (JSON)   3 sealed keys (JSON)   4 wake channel
--- Returns  {"ok", version}
---          {"exists"}      a source has that name: nothing was written
+-- Returns  {"ok", version}  registered, now or by an earlier call with the same sealed keys
+--          {"exists"}      another source has that name: nothing was written
 -- Cost  O(1)
 --include lookup
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+  if redis.call('HGET', KEYS[2], ARGV[1]) == ARGV[3] then
+    return {'ok', tonumber(redis.call('GET', KEYS[4]))}
+  end
   return {'exists'}
 end
 local sealed = cjson.decode(ARGV[3])

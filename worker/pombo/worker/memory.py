@@ -1,0 +1,82 @@
+"""A source's remembered messageIds, as its worker sees them: the live generations, and the buckets to look in."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from pombo.shared.keys import SourceKeys
+from pombo.shared.logs import get_logger
+from pombo.shared.scripts import Argument
+from pombo.worker.idempotency import Generation, Table, cut_to, next_table
+from pombo.worker.link import Link
+
+log = get_logger("pombo.worker.memory")
+
+_BUCKETS_AT_ONCE = 1000
+
+
+class Memory:
+    """Keep the table of live generations, and begin a new one when it is due.
+
+    Args:
+        link: the line to Redis.
+        keys: of the source; the hash `ids` holds the table, and the buckets' names begin with its own.
+        now: asks Redis' clock (ms).
+    """
+
+    def __init__(self, link: Link, keys: SourceKeys, now: Callable[[], Awaitable[int]]) -> None:
+        self._link = link
+        self._now = now
+        self._keys = keys
+        self.key = keys.ids
+        self.table = Table()
+        self.count = 0
+        """Ids in the newest generation."""
+
+    async def live(self, window_s: float, limit: int = 0) -> Table:
+        """The table to hash for, where `limit` ids at most (0: any) are remembered for `window_s` seconds."""
+        if not self.table.version:
+            redis = self._link.redis
+            stored = await self._link.run("ids", lambda: redis.hmget(self.key, ["version", "table", "count"]))
+            self._load(stored)
+        # Before ids are added, not after: a generation that is due would take them into buckets about to end.
+        await self.rotate(window_s, limit)
+        return self.table
+
+    async def rotate(self, window_s: float, limit: int = 0) -> None:
+        """Begin a new generation if one is due, and free what the last ones held."""
+        before, now, window = self.table, await self._now(), int(window_s * 1000)
+        wanted = next_table(before, now=now, count=self.count, window=window, limit=limit)
+        if wanted is None:
+            return
+        left = cut_to(before, wanted, now=now, window=window)
+        begins = wanted.generations[:1] != before.generations[:1]
+        args: list[Argument] = [before.version, wanted.version, wanted.dump(), int(begins), _seconds(left)]
+        self._load(await self._link.script("rotate_ids", [self.key, self._keys.flow], args))
+        if self.table != wanted:
+            return
+        if left is not None:
+            log.warning("ids.forgotten_early", key=self.key, remembered_s=left // 1000, window_s=window_s, limit=limit)
+        for generation in before.without(wanted):
+            await self._free(generation)
+
+    async def _free(self, generation: Generation) -> None:
+        """Delete a generation's buckets, which Redis would keep for up to a window more; nobody adds to them now."""
+        for first in range(0, generation.buckets, _BUCKETS_AT_ONCE):
+            last = min(first + _BUCKETS_AT_ONCE, generation.buckets)
+            names = [self._keys.bucket(generation.number, bucket) for bucket in range(first, last)]
+            await self._link.run("free", partial(self._link.redis.unlink, *names))
+
+    def _load(self, stored: Sequence[bytes | None]) -> None:
+        self.table, self.count = Table.load(stored[0], stored[1]), int(stored[2] or 0)
+
+    def outdated(self) -> None:
+        """Read the table again next time: somebody began a new generation."""
+        self.table = Table()
+
+    def buckets(self, spread: int) -> list[str]:
+        """Where an id of this spread may be remembered, newest generation first."""
+        return [f"{self.key}:{g.number}:{spread % g.buckets}" for g in self.table.generations]
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return "" if milliseconds is None else str(milliseconds // 1000)

@@ -129,6 +129,7 @@ def test_values_are_the_ledgers(settings: Settings, secrets: Secrets, bot: str) 
         'pombo_source_state{source="bot",state="held"}': 1,
         'pombo_source_state{source="bot",state="parked"}': 0,
         'pombo_source_state{source="bot",state="paused"}': 0,
+        'pombo_source_state{source="bot",state="broken"}': 0,
         'pombo_send_rate_limit{source="bot"}': 500,
         'pombo_ledger_imbalance{source="bot"}': -1,
         'pombo_partitions_unowned{source="bot"}': 2,
@@ -152,7 +153,7 @@ async def test_a_scrape_reads_anew(
     metrics = families(await collector._read())
     assert 0 == sample(metrics, "pombo_hold_seconds") == sample(metrics, "pombo_send_rate_limit")
     states = {s.labels["state"]: s.value for m in metrics for s in m.samples if s.name == "pombo_source_state"}
-    assert {"active": 0, "held": 0, "parked": 0, "paused": 1} == states
+    assert {"active": 0, "held": 0, "parked": 0, "paused": 1, "broken": 0} == states
 
 
 def test_registering_reads_nothing(secrets: Secrets) -> None:

@@ -111,10 +111,13 @@ def test_use_it(world: World) -> None:
     until(lambda: len(world.arrived()) == 3, "three events in the simulator")
     until(lambda: orjson.loads(world.shell("pombo audit --json"))["sources"]["support_bot"]["delivered"] == 3, "acks")
 
-    status, audit, dead = [world.shell(words) for words in re.findall(r"`(pombo [^`]+)`", look)]
-    assert "support_bot" in status
-    assert "balanced" in audit
-    assert "No dead letters" in dead
+    shown = {words: world.shell(words) for words in re.findall(r"`(pombo [^`]+)`", look)}
+    assert {"pombo status", "pombo top", "pombo audit", "pombo dead list", "pombo doctor"} == set(shown)
+    assert "support_bot" in shown["pombo status"]
+    assert "support_bot" in shown["pombo top"]
+    assert "balanced" in shown["pombo audit"]
+    assert "No dead letters" in shown["pombo dead list"]
+    assert "nothing is wrong" in shown["pombo doctor"]
 
 
 def test_every_command_exists() -> None:

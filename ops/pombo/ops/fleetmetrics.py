@@ -94,8 +94,10 @@ def fleet_registry(settings: Settings, secrets: Secrets) -> CollectorRegistry:
 
 async def _unowned(redis: Redis, keys: Keys, overview: Overview, live: Set[str]) -> dict[str, int]:
     """Partitions that hold entries and whose lease is nobody's, or a worker's that does not live."""
-    found = {}
+    found = dict.fromkeys(overview.sources, 0)
     for name, view in overview.sources.items():
+        if not view.ledger.queued_bytes:
+            continue
         of, numbers = keys.of(name), range(view.source.partitions)
         async with redis.pipeline(transaction=False) as pipe:
             for number in numbers:

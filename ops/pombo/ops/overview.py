@@ -10,11 +10,13 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from pombo.shared.clock import moment
+from pombo.shared.connection import primaries
 from pombo.shared.flow import Flow, State, redis_now
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.registry import Snapshot
 from pombo.shared.sources import Source
+from pombo.worker.membership import PACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,15 @@ class SourceView:
 
     @property
     def rate_limit(self) -> float | None:
-        """Events a second, of the whole fleet; None when there is no limit."""
-        return self.source.rate or None
+        """Events a second that the whole fleet may send now; None when there is no limit."""
+        return self.flow.rate(self.source.rate)
+
+    @property
+    def remembered_s(self) -> float:
+        """Seconds for which a messageId is remembered: the window, unless its ids were too many within the last one."""
+        cut = self.flow.ids_cut_at
+        recent = cut is not None and self.flow.now - cut < self.source.window_s * 1000
+        return min(self.flow.ids_cut_to_s, self.source.window_s) if recent else self.source.window_s
 
     def describe(self) -> dict[str, Any]:
         """The source's part of `status --json`."""
@@ -56,6 +65,8 @@ class SourceView:
             "queued_bytes": self.ledger.queued_bytes,
             "in_flight": self.ledger.in_flight,
             "dead": self.ledger.dead,
+            "dead_letter_bytes": self.ledger.dead_bytes,
+            "remembered_s": self.remembered_s,
             "oldest_age_s": self.oldest_age_s,
             "hold_until": until and until.isoformat(timespec="milliseconds"),
             "reason": self.flow.reason,
@@ -77,13 +88,22 @@ class WorkerView:
     stopping: bool = False
     beat: int = -1
     """Goes up every second while the worker lives."""
+    at: int = 0
+    """Redis' clock in seconds as the worker last knew it: that of the beat before."""
+    version: str | None = None
+    """Of pombo."""
+
+    def alive(self, now: int) -> bool:
+        """Whether it beat lately, by its own word, at `now` in ms of Redis' clock; its very first beat counts."""
+        # It wrote the second of its beat before, and seconds are whole: two of them say nothing.
+        return self.beat >= 0 and (not self.at or now / 1000 - self.at - 2.0 < PACE.missing)
 
     @classmethod
     def parse(cls, worker_id: str, stored: bytes) -> Self:
         """Read a worker's description; of one that this pombo does not know only the id."""
         try:
             told = orjson.loads(stored)
-            fields = ("host", "pid", "partitions", "started", "stopping", "beat")
+            fields = ("host", "pid", "partitions", "started", "stopping", "beat", "at", "version")
             return cls(worker_id, **{name: told[name] for name in fields if name in told})
         except (ValueError, TypeError):
             return cls(worker_id)
@@ -104,6 +124,8 @@ class RedisView:
     """0 is no limit."""
     persistence: str
     """`aof always`, `aof everysec`, `aof no`, `aof`, `rdb` or `none`."""
+    clients: int = 0
+    """Connections."""
 
     def describe(self) -> dict[str, Any]:
         """The server's part of `status --json`."""
@@ -119,6 +141,8 @@ class Overview:
     """Sources stored in a form that this pombo does not know."""
     workers: Sequence[WorkerView]
     redis: RedisView
+    now: int = 0
+    """Redis' clock in ms when it was read."""
 
     def describe(self) -> dict[str, Any]:
         """The JSON of `status`."""
@@ -133,13 +157,13 @@ async def read_overview(redis: Redis, keys: Keys, snapshot: Snapshot) -> Overvie
     """Read everything that an overview shows; a few commands a source."""
     now = await redis_now(redis)
     views = {name: await read_source(redis, keys, source, now) for name, source in snapshot.sources.items()}
-    return Overview(views, snapshot.unreadable, await read_workers(redis, keys), await _server(redis))
+    return Overview(views, snapshot.unreadable, await read_workers(redis, keys), await _server(redis), now)
 
 
 async def read_source(redis: Redis, keys: Keys, source: Source, now: int) -> SourceView:
     """Read one source; `now` is Redis' clock in milliseconds."""
     of = keys.of(source.name)
-    async with redis.pipeline(transaction=True) as pipe:
+    async with redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(of.ledger)
         pipe.hgetall(of.flow)
         stored, flow = await pipe.execute()
@@ -170,13 +194,17 @@ async def _oldest(redis: Redis, keys: Keys, source: Source) -> int | None:
 
 
 async def _server(redis: Redis) -> RedisView:
-    info = await redis.info()
+    """The server; of those of a cluster the first, with the memory and the connections of all."""
+    servers = await primaries(redis)
+    infos = [await server.info() for server in servers]
+    info = infos[0]
     return RedisView(
         product=str(info.get("server_name", "redis")),
         version=str(info.get("valkey_version") or info.get("redis_version", "?")),
-        used_memory=int(info.get("used_memory", 0)),
-        maxmemory=int(info.get("maxmemory", 0)),
-        persistence=await _persistence(redis, bool(info.get("aof_enabled"))),
+        used_memory=sum(int(one.get("used_memory", 0)) for one in infos),
+        maxmemory=sum(int(one.get("maxmemory", 0)) for one in infos),
+        clients=sum(int(one.get("connected_clients", 0)) for one in infos),
+        persistence=await _persistence(servers[0], bool(info.get("aof_enabled"))),
     )
 
 

@@ -190,7 +190,7 @@ def metrics_page() -> str:
         "Metrics",
         "In Prometheus' text format.",
         "## Worker",
-        "At `:POMBO_METRICS_PORT/metrics` of each worker process.",
+        "At `:POMBO_METRICS_PORT/metrics` of each worker; the processes of `--processes` are one, with their sums.",
         _metrics(worker),
         "## Installation",
         "Read from ledgers and streams by `pombo up`: of the whole fleet, so that no scrape counts twice.",

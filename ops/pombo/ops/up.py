@@ -123,7 +123,7 @@ def greeting(settings: Settings, sources: list[str], *, fleet_served: bool) -> l
         f"pombo is up on {redact(redis_url(settings))}",
         f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key -'}",
         f"  metrics   {worker}, {fleet}",
-        "  look      pombo status · pombo audit · pombo dead list",
+        "  look      pombo status · pombo top · pombo audit · pombo doctor",
         "  stop      Ctrl-C",
     ]
     if settings.redis_url is None and settings.home_dir != Path("~/.pombo").expanduser():

@@ -46,6 +46,7 @@ def bury(redis: Redis, source: str, message_id: str, reason: str = "rejected_by_
     stream_id = redis.xadd(of.dead, {"h": header.dump(), "b": payload, "n": 1})
     for counter in ("accepted", "dead", f"dead:{reason}", f"died:{reason}"):
         redis.hincrby(of.ledger, counter, 1)
+    redis.hincrby(of.ledger, "dead_bytes", len(header.dump()) + len(payload))
     assert isinstance(stream_id, bytes)
     return f"{source}/{stream_id.decode()}"
 

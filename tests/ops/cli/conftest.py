@@ -1,8 +1,10 @@
 """The command line as tests use it: in this process, or as a real one."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -61,3 +63,14 @@ def bot(pombo: Cli) -> str:
     """The name of a source that was added."""
     assert pombo("sources", "add", "bot", "--write-key", "-", stdin=WRITE_KEY).code == 0
     return "bot"
+
+
+@pytest.fixture
+def simulator(place: Path) -> Iterator[str]:
+    """The URL of a real `pombo simulator`."""
+    argv = [sys.executable, "-m", "pombo.ops.cli", "simulator", "--port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[-1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE_S) == 0

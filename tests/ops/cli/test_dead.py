@@ -84,6 +84,11 @@ def test_list_for_people(pombo: Cli, letters: list[str]) -> None:
     assert pombo("dead", "list", "--user", "nobody").out == "No dead letters match.\n"
 
 
+def test_no_letters(pombo: Cli, bot: str) -> None:
+    """Without a filter nothing can fail to match: there are none."""
+    assert pombo("dead", "list").out == "No dead letters.\n"
+
+
 def test_a_letter_cannot_steer_the_terminal(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     """Escape codes in an event's name are shown, never obeyed, and markup is text."""
     bury(sync_redis, bot, "m1", event="\x1b[31m[bold]red")

@@ -1,4 +1,5 @@
 import orjson
+import pytest
 from redis import Redis
 
 from ops.cli.commands import Cli, bury, events
@@ -28,13 +29,15 @@ def test_status_as_json(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     source = document["sources"][bot]
     assert 0 <= source.pop("oldest_age_s") < 60
     assert source.pop("queued_bytes") > 0
+    assert source.pop("dead_letter_bytes") > 0
     assert {
-        "state": "active", "queued_events": 2, "in_flight": 0, "dead": 1, "hold_until": None, "reason": None,
+        "state": "active", "queued_events": 2, "in_flight": 0, "dead": 1, "remembered_s": 86_400,
+        "hold_until": None, "reason": None,
         "rate_limit": 1000, "last_success": None,
     } == source  # fmt: skip
     (one,) = document["workers"]
     assert ("w1", "h", 7, 3, None) == (one["id"], one["host"], one["pid"], one["partitions"], one["silent"])
-    assert {"product", "version", "used_memory", "maxmemory", "persistence"} == set(document["redis"])
+    assert {"product", "version", "used_memory", "maxmemory", "clients", "persistence"} == set(document["redis"])
 
 
 def test_status_tells_why_a_source_does_not_send(pombo: Cli, bot: str, sync_redis: Redis) -> None:
@@ -68,6 +71,24 @@ def test_beats_tell_silent_workers(pombo: Cli, sync_redis: Redis) -> None:
     worker(sync_redis, "w1")
     assert [True] == [one["silent"] for one in pombo("status", "--beats", "0.2", "--json").json["workers"]]
     assert "silent" in pombo("status", "--beats", "0.2").out
+
+
+def test_a_worker_that_was_killed_is_silent_at_one_look(pombo: Cli, sync_redis: Redis) -> None:
+    """A worker whose last beat is long ago is called silent without `--beats`, and nobody is said to send."""
+    worker(sync_redis, "w1", at=1_000_000)
+    shown = pombo("status").out.splitlines()
+    assert [["w1", "silent"]] == [[line.split()[0], line.split()[-1]] for line in shown if line.startswith("w1")]
+    assert "No worker lives: nothing is sent; `pombo worker` starts one." in shown
+
+
+def test_why_a_source_does_not_send_is_whole(
+    pombo: Cli, bot: str, sync_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason stands below the table, so that a narrow terminal does not cut it."""
+    monkeypatch.setenv("COLUMNS", "60")
+    reason = "Segment refuses every request of this source: " + "404 not found, " * 8
+    sync_redis.hset(Keys().of(bot).flow, "parked", reason.strip())
+    assert f"{bot}: {reason.strip()}" in pombo("status").out.splitlines()
 
 
 def test_audit_of_a_balanced_installation(pombo: Cli, bot: str, sync_redis: Redis) -> None:

@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pombo.ops.cli.inputs import parse_since
-from pombo.ops.cli.output import age, brief, local, plural, size
+from pombo.ops.cli.output import brief, local
+from pombo.ops.wording import age, plural, size
 from pombo.shared.errors import ConfigurationError
 
 NOW = datetime(2026, 11, 21, 19, 0, tzinfo=UTC)

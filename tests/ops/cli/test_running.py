@@ -1,8 +1,6 @@
-import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -13,20 +11,8 @@ from redis import Redis
 from ops.cli.commands import DEADLINE_S, WRITE_KEY, Cli, events, said
 from pombo.ops.cli.crew import crew, outcome
 from pombo.shared.errors import ConfigurationError
-from pombo.shared.settings import Settings
 
 OTHER_SECRET = "pbs_another-secret-that-knows-nothing-of-the-first"
-
-
-@pytest.fixture
-def simulator(place: Path) -> Iterator[str]:
-    """The URL of a real `pombo simulator`."""
-    argv = [sys.executable, "-m", "pombo.ops.cli", "simulator", "--port", "0"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[-1]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(DEADLINE_S) == 0
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -104,22 +90,17 @@ def test_a_redis_that_refuses_writes(program: Cli, pombo: Cli, bot: str, sync_re
     assert "refuses writes: too few replicas follow it; bring them back; waiting for it\n" in waits
 
 
-def test_a_crew_shares_the_machine() -> None:
-    """Each process has its metrics port, the first alone does jobs, and drains are not started again."""
-    specs = crew(Settings(metrics_port=9200), 3, drain=False, jobs=True)
+def test_a_crew_shares_the_machine(tmp_path: Path) -> None:
+    """No process serves metrics by itself, the first alone does jobs, and drains are not started again."""
+    specs = crew(tmp_path, 3, drain=False, jobs=True)
     assert ["worker 1", "worker 2", "worker 3"] == [spec.name for spec in specs]
-    assert ["9200", "9201", "9202"] == [spec.env["POMBO_METRICS_PORT"] for spec in specs]
+    assert ["1", "2", "3"] == [spec.env["POMBO_CREW_MEMBER"] for spec in specs]
+    assert {"0"} == {spec.env["POMBO_METRICS_PORT"] for spec in specs}
     assert [False, True, True] == ["--no-jobs" in spec.argv for spec in specs]
     assert all(spec.restart for spec in specs)
-    quiet = crew(Settings(metrics_port=0), 2, drain=True, jobs=False)
-    assert ["0", "0"] == [spec.env["POMBO_METRICS_PORT"] for spec in quiet]
+    quiet = crew(None, 2, drain=True, jobs=False)
+    assert {"POMBO_CREW_MEMBER", "POMBO_METRICS_PORT"} == {name for spec in quiet for name in spec.env}
     assert all("--no-jobs" in spec.argv and "--drain" in spec.argv and not spec.restart for spec in quiet)
-
-
-def test_a_crew_needs_ports() -> None:
-    """Ports beyond the last are refused before anything starts."""
-    with pytest.raises(ConfigurationError, match="leaves no ports for 3 processes"):
-        crew(Settings(metrics_port=65_534), 3, drain=False, jobs=True)
 
 
 def test_a_simulator_without_its_plan(pombo: Cli, place: Path) -> None:

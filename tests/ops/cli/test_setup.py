@@ -36,6 +36,13 @@ def test_config_shows_no_secret(pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> 
         assert "redis://user:***@cache:6379" in answer.out
 
 
+def test_config_masks_what_is_hardly_a_url(pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password is masked too where the URL lacks its slashes."""
+    monkeypatch.setenv("POMBO_REDIS_URL", "redis:hidden@cache")
+    assert "redis:***@cache" in pombo("config").out
+    assert "hidden" not in pombo("config").out
+
+
 def test_config_shows_ports_as_they_are_written(pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port is no amount: it has no thousands separator."""
     monkeypatch.setenv("POMBO_METRICS_PORT", "9108")

@@ -49,7 +49,20 @@ def test_add_reads_the_key_from_standard_input(pombo: Cli, redis_url: str, secre
 def test_add_as_json(pombo: Cli) -> None:
     """`--json` gives settings, intake key, warnings and notices in one document."""
     words = ("--endpoint", "http://localhost:1/v1/", "--partitions", "2", "--rate", "0", "--rate-group", "ws")
-    more = ("--burst", "50", "--max-age", "60", "--window", "120", "--backlog-bytes", "0")
+    more = (
+        "--burst",
+        "50",
+        "--max-age",
+        "60",
+        "--window",
+        "120",
+        "--backlog-bytes",
+        "0",
+        "--dead-bytes",
+        "7",
+        "--ids-limit",
+        "9",
+    )
     added = pombo("sources", "add", "bot", "--write-key", "odd", *words, *more, "--json").json
     assert added.pop("intake_key").startswith("pik_")
     assert "does not look like a Write Key" in added.pop("warnings")[0]
@@ -57,6 +70,7 @@ def test_add_as_json(pombo: Cli) -> None:
     expected: dict[str, Any] = {
         "name": "bot", "state": "active", "region": None, "endpoint": "http://localhost:1", "partitions": 2,
         "rate": 0, "burst": 50, "rate_group": "ws", "max_age_s": 60, "window_s": 120, "backlog_bytes": 0,
+            "dead_bytes": 7, "ids_limit": 9,
     }  # fmt: skip
     assert expected == added
 
@@ -150,6 +164,15 @@ def test_show(pombo: Cli, bot: str) -> None:
     assert WRITE_KEY not in text
 
 
+def test_show_keeps_settings_and_state_apart(pombo: Cli) -> None:
+    """No figure of the state stands in a setting's place."""
+    added = pombo("sources", "add", "bot", "--write-key", WRITE_KEY, "--dead-bytes", "7", "--json").json
+    shown = pombo("sources", "show", "bot", "--json").json
+    settings = set(added) & set(shown)
+    assert {"dead_bytes", "backlog_bytes", "rate"} <= settings
+    assert {name: added[name] for name in settings} == {name: shown[name] for name in settings}
+
+
 def test_show_finds_the_wrong_secret_key(pombo: Cli, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that this secret cannot decrypt is told, with what to do and exit code 1."""
     monkeypatch.setenv("POMBO_SECRET_KEY", OTHER_SECRET)
@@ -206,7 +229,7 @@ def test_pause_and_resume(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     sync_redis.hset(Keys().of(bot).flow, "parked", "answer 404")
     assert pombo("sources", "list", "--json").json[0]["state"] == "parked"
     assert "sends again" in pombo("sources", "resume", bot).out
-    assert "was neither paused nor parked" in pombo("sources", "resume", bot).out
+    assert "was neither paused, parked nor broken" in pombo("sources", "resume", bot).out
     assert pombo("sources", "list", "--json").json[0]["state"] == "active"
 
 

@@ -6,12 +6,23 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError, RedisError, ResponseError, TimeoutError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,
+    MovedError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 from ops.cli.commands import WRITE_KEY, Cli, events, said
 from pombo.ops.cli.trouble import trouble
 
 URL = "redis://user:secret@cache:6379/0"
+UNTRUSTED = (
+    "Error 1 connecting to cache:6379. [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: "
+    "self-signed certificate (_ssl.c:1006)."
+)
 
 
 @contextmanager
@@ -151,6 +162,13 @@ def test_an_address_that_is_none(pombo: Cli, monkeypatch: pytest.MonkeyPatch, ur
         (ResponseError("OOM allow-oom flag is not set on the script"), "is full (maxmemory)"),
         (ResponseError("READONLY Can not run script with write flag on readonly replica."), "is a replica"),
         (ResponseError("unknown command 'XAUTOCLAIM'"), "Redis 7.0"),
+        (ResponseError("unknown command 'SENTINEL', with args"), "is no sentinel; name sentinels"),
+        (ResponseError("unknown command 'EVALSHA', with args"), "write POMBO_REDIS_URL as redis+sentinel://HOST"),
+        (MovedError("8620 10.0.0.2:6379"), "is one node of a cluster; write POMBO_REDIS_URL as redis+cluster://"),
+        (AuthenticationError("AUTH <password> called without any password configured"), "asks for no password"),
+        (ConnectionError(UNTRUSTED), "(certificate verify failed: self-signed certificate); the file of a CA"),
+        (ConnectionError("Error 1 connecting to c:1. [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)."),
+         "(wrong version number)"),
         (ResponseError("WRONGTYPE Operation against a key"), "refused: WRONGTYPE"),
         (TimeoutError("Timeout reading from cache:6379"), "did not answer in time"),
         (ConnectionError("Error 111 connecting to cache:1. Connect call failed ('::1', 1)."), "(Connection refused)"),

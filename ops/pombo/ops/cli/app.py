@@ -3,18 +3,19 @@
 Importing this imports no client, no model and no table: `pombo --help` must be quick.
 """
 
+import logging
 from functools import cache
 from typing import Annotated, Any
 
 import typer
 
-from pombo.ops.cli import dead, jobs, look, running, send, setup, sources
+from pombo.ops.cli import dead, diagnosis, jobs, look, running, send, setup, sources, tracing, watching
 from pombo.ops.cli.options import examples
 
 ORDER = (
     *("up", "demo", "worker", "simulator"),
     *("sources", "send"),
-    *("status", "audit", "dead", "jobs"),
+    *("status", "top", "audit", "doctor", "trace", "dead", "jobs"),
     *("secret", "config"),
 )
 """The order in which people meet the commands."""
@@ -42,6 +43,8 @@ def _root(
 @cache
 def command() -> Any:
     """The whole tree, ready to run."""
+    # Commands that enqueue tell themselves what became of their events.
+    logging.getLogger("pombo.producer").addHandler(logging.NullHandler())
     app = typer.Typer(
         rich_markup_mode=None,  # Boxes around every help text are noise in a pipe, and slow.
         add_completion=False,
@@ -62,7 +65,10 @@ def command() -> Any:
     app.add_typer(sources.group, name="sources")
     app.command("send", epilog=send.EXAMPLES)(send.send)
     app.command("status", epilog=look.STATUS_EXAMPLES)(look.status)
+    app.command("top", epilog=watching.EXAMPLES)(watching.top)
     app.command("audit", epilog=look.AUDIT_EXAMPLES)(look.audit)
+    app.command("doctor", epilog=diagnosis.EXAMPLES)(diagnosis.doctor)
+    app.command("trace", epilog=tracing.EXAMPLES)(tracing.trace)
     app.add_typer(dead.group, name="dead")
     app.add_typer(jobs.group, name="jobs")
     app.command("secret", epilog=setup.SECRET_EXAMPLES)(setup.secret)

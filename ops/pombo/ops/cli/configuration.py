@@ -44,10 +44,12 @@ def read_configuration() -> list[Setting]:
 def _settings(settings: Settings, environment: set[str], file: set[str]) -> Iterator[Setting]:
     for field in Settings.model_fields:
         name, value = PREFIX + field.upper(), getattr(settings, field)
+        # What is no proper URL may hold a password all the same.
+        shown = redact(value) if field.endswith("_url") and value else _shown(value)
         if field in environment:
-            yield Setting(name, _shown(value), "environment")
+            yield Setting(name, shown, "environment")
         elif field in file:
-            yield Setting(name, _shown(value), ".env")
+            yield Setting(name, shown, ".env")
         else:
             yield _default(settings, name, value)
 

@@ -3,30 +3,50 @@
 import asyncio
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
-from pombo.shared.logs import configure_logs
+from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import FINAL_CODE, ChildSpec, Supervisor
 from pombo.shared.settings import Settings
+from pombo.worker.crewmetrics import crew_environment, crew_registry
+from pombo.worker.exposition import exposed
 from pombo.worker.process import on_stop_signals
 
-LAST_PORT = 65_535
+log = get_logger("pombo.crew")
 
 
 def run_crew(settings: Settings, processes: int, *, drain: bool, jobs: bool) -> int:
     """Run `processes` workers until SIGTERM or SIGINT, until a drain ends, or until none can run.
 
+    Their metrics are served here, summed, also while some are down.
+
     Returns:
         0, or 1 when a draining worker ended otherwise.
 
     Raises:
-        ConfigurationError: there are no ports for the metrics of so many, or every worker refused its
-            configuration.
+        ConfigurationError: every worker refused its configuration.
     """
-    specs = crew(settings, processes, drain=drain, jobs=jobs)
     configure_logs(settings.log_level, settings.log_format)
-    return outcome(asyncio.run(_supervise(specs)), drain=drain)
+    with ExitStack() as stack:
+        folder = metrics_folder(stack) if settings.metrics_port else None
+        if folder is not None:
+            stack.enter_context(exposed(crew_registry(folder), settings.metrics_port))
+        codes = asyncio.run(_supervise(crew(folder, processes, drain=drain, jobs=jobs)))
+    return outcome(codes, drain=drain)
+
+
+def metrics_folder(stack: ExitStack) -> Path | None:
+    """A folder of the crew's own until the end of `stack`; None, with a warning, when none can be made."""
+    try:
+        made = TemporaryDirectory(prefix="pombo-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        log.warning("metrics.off", error=str(error), remedy="set TMPDIR to a folder that can be written")
+        return None
+    return Path(stack.enter_context(made))
 
 
 def outcome(codes: Mapping[str, int], *, drain: bool) -> int:
@@ -40,21 +60,16 @@ def outcome(codes: Mapping[str, int], *, drain: bool) -> int:
     return 1 if drain and any(codes.values()) else 0
 
 
-def crew(settings: Settings, processes: int, *, drain: bool, jobs: bool) -> list[ChildSpec]:
-    """What to run: the first does the jobs, and each has a metrics port of its own, one after the other."""
-    port = settings.metrics_port
-    if port and port + processes - 1 > LAST_PORT:
-        raise ConfigurationError(
-            f"POMBO_METRICS_PORT {port} leaves no ports for {processes} processes; choose a lower one, or 0"
-        )
+def crew(folder: Path | None, processes: int, *, drain: bool, jobs: bool) -> list[ChildSpec]:
+    """What to run: the first does the jobs; each counts in `folder`, if there is one, and serves no metrics itself."""
     return [
         ChildSpec(
-            name=f"worker {number + 1}",
-            argv=_argv(drain=drain, jobs=jobs and number == 0),
-            env={"POMBO_METRICS_PORT": str(port + number if port else 0)},
+            name=f"worker {number}",
+            argv=_argv(drain=drain, jobs=jobs and number == 1),
+            env=crew_environment(folder, number),
             restart=not drain,
         )
-        for number in range(processes)
+        for number in range(1, processes + 1)
     ]
 
 

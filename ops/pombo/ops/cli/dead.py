@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pombo.ops import wording
 from pombo.ops.cli import inputs, output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import (
@@ -53,6 +54,7 @@ def list_(
     """
     from pombo.ops.cli.letters import read_letters
     from pombo.ops.cli.session import Session, run
+    from pombo.shared.deadletters import Filter
 
     wanted = inputs.letter_filter(
         source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
@@ -69,9 +71,9 @@ def list_(
     if as_json:
         run(document)
     else:
-        _show_letters(run(table), limit or ROWS)
+        _show_letters(run(table), limit or ROWS, filtered=wanted != Filter())
     if unreadable:
-        letters = output.plural(len(unreadable), "dead letter")
+        letters = wording.plural(len(unreadable), "dead letter")
         output.note(f"warning: {letters} of another version of pombo left out; upgrade pombo here")
     return 0
 
@@ -172,7 +174,7 @@ def discard(
         return await letters.discard(session, wanted, limit)
 
     found = run(count)
-    told = output.plural(found, "dead letter")
+    told = wording.plural(found, "dead letter")
     if found and not dry_run:
         inputs.confirm(f"Delete {told} for good?", yes=yes)
     discarded = run(work) if found and not dry_run else 0
@@ -219,13 +221,13 @@ def export(
 
     count = run(work)
     if path is not None:
-        output.say(f"{output.plural(count, 'dead letter')} written to {path}" if count else "no dead letter matches")
+        output.say(f"{wording.plural(count, 'dead letter')} written to {path}" if count else "no dead letter matches")
     return 0 if count else UNWELL
 
 
-def _show_letters(letters: "list[DeadLetter]", limit: int) -> None:
+def _show_letters(letters: "list[DeadLetter]", limit: int, *, filtered: bool) -> None:
     if not letters:
-        output.say("No dead letters match.")
+        output.say("No dead letters match." if filtered else "No dead letters.")
         return
     output.show_table(_COLUMNS, [_row(letter.describe()) for letter in letters[:limit]], keep=("id", "reason", "died"))
     if len(letters) > limit:
@@ -235,7 +237,7 @@ def _show_letters(letters: "list[DeadLetter]", limit: int) -> None:
 def _row(letter: dict[str, Any]) -> tuple[object, ...]:
     status, answer = letter["status"], letter["answer"]
     told = " ".join(str(part) for part in (status, answer and answer[:60]) if part)
-    name = letter["event"] or letter["type"] or output.plural(letter["events"], "event")
+    name = letter["event"] or letter["type"] or wording.plural(letter["events"], "event")
     return (letter["id"], letter["reason"], output.brief(letter["died_at"]), name, letter["user"], told)
 
 
@@ -258,5 +260,5 @@ def _discarded(found: int, discarded: int, dry_run: bool) -> str:
     if not found:
         return "no dead letter matches"
     if dry_run:
-        return f"would delete {output.plural(found, 'dead letter')}"
-    return f"{output.plural(discarded, 'event')} discarded"
+        return f"would delete {wording.plural(found, 'dead letter')}"
+    return f"{wording.plural(discarded, 'event')} discarded"

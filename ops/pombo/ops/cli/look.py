@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pombo.ops import wording
 from pombo.ops.cli import output
-from pombo.ops.cli.failures import UNWELL
+from pombo.ops.cli.failures import UNWELL, one_line
 from pombo.ops.cli.options import Json, examples
 from pombo.ops.cli.sources import note_unreadable
 
@@ -41,7 +42,8 @@ def status(
 ) -> int:
     """Show sources, workers and Redis at this moment.
 
-    Workers are shown as they last described themselves; one that was killed stays until others forget it.
+    Workers are shown as they last described themselves; one that was killed is soon called silent, and stays until
+    others forget it.
     """
     from pombo.ops.cli.session import run
 
@@ -80,33 +82,41 @@ async def _silent(session: "Session", before: "Sequence[WorkerView]", seconds: f
 def _show_status(overview: "Overview", silent: set[str] | None) -> None:
     if overview.sources:
         output.show_table(
-            ("source", "state", ">queued", ">bytes", ">in flight", ">dead", ">oldest", ">events/s", "note"),
+            ("source", "state", ">queued", ">bytes", ">in flight", ">dead", ">oldest", ">limit/s"),
             [_source_row(view) for view in overview.sources.values()],
             keep=("source",),
         )
+        _show_notes([*overview.sources.values()])
     else:
         output.say("There are no sources; `pombo sources add NAME --write-key -` makes one.")
     output.say("")
     if overview.workers:
-        rows = [_worker_row(worker, silent) for worker in overview.workers]
+        gone = {one.id for one in overview.workers if not one.alive(overview.now)} if silent is None else silent
+        rows = [_worker_row(worker, gone) for worker in overview.workers]
         output.show_table(("worker", ">pid", ">partitions", "since", "note"), rows, keep=("worker",))
-    else:
-        output.say("No workers: nothing is sent; `pombo worker` starts one.")
+    if all(not worker.alive(overview.now) for worker in overview.workers):
+        output.say("No worker lives: nothing is sent; `pombo worker` starts one.")
     server = overview.redis
-    limit = f"of {output.size(server.maxmemory)}" if server.maxmemory else "(no limit)"
+    limit = f"of {wording.size(server.maxmemory)}" if server.maxmemory else "(no limit)"
     output.say(
         "",
-        f"{server.product} {server.version}, {output.size(server.used_memory)} used {limit}, "
+        f"{server.product} {server.version}, {wording.size(server.used_memory)} used {limit}, "
         f"persistence: {server.persistence}",
     )
 
 
 def _source_row(view: "SourceView") -> tuple[object, ...]:
-    ledger, limit = view.ledger, view.rate_limit
+    ledger, limit, age = view.ledger, view.rate_limit, view.oldest_age_s
     return (
-        view.name, view.state, ledger.queued, output.size(ledger.queued_bytes), ledger.in_flight, ledger.dead,
-        output.age(view.oldest_age_s), f"{limit:g}" if limit else "no limit", _note(view),
+        view.name, view.state, ledger.queued, wording.size(ledger.queued_bytes), ledger.in_flight, ledger.dead,
+        None if age is None else wording.age(age), f"{limit:,.0f}" if limit else "no limit",
     )  # fmt: skip
+
+
+def _show_notes(views: "Sequence[SourceView]") -> None:
+    """Say below the table, where there is room for it, why sources do not send."""
+    noted = [(view.name, note) for view in views if (note := _note(view))]
+    output.say(*([""] if noted else []), *(one_line(f"{name}: {note}") for name, note in noted))
 
 
 def _note(view: "SourceView") -> str | None:
@@ -116,8 +126,8 @@ def _note(view: "SourceView") -> str | None:
     return until and f"until {until}"
 
 
-def _worker_row(worker: "WorkerView", silent: set[str] | None) -> tuple[object, ...]:
-    said = "silent" if silent and worker.id in silent else "stopping" if worker.stopping else None
+def _worker_row(worker: "WorkerView", silent: set[str]) -> tuple[object, ...]:
+    said = "silent" if worker.id in silent else "stopping" if worker.stopping else None
     pid = None if worker.pid is None else str(worker.pid)
     return (worker.id, pid, worker.partitions, output.local(worker.started), said)
 

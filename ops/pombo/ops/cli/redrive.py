@@ -5,6 +5,7 @@ from collections import Counter
 
 from redis.client import Redis
 
+from pombo.ops import wording
 from pombo.ops.cli import inputs, output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.jobboard import JobView, read_job, workers
@@ -26,7 +27,7 @@ def redrive(wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait
     if dry_run or not matches.redrivable:
         _tell(matches, {}, dry_run=dry_run, as_json=as_json)
         return 0 if matches.redrivable else UNWELL
-    told = output.plural(matches.redrivable.total(), "dead letter")
+    told = wording.plural(matches.redrivable.total(), "dead letter")
     inputs.confirm(f"Redrive {told}, of every source?", yes=yes or wanted != ALL)
     started, able = _start(wanted, matches.redrivable, limit)
     if not as_json:
@@ -83,18 +84,18 @@ def _tell(matches: Matches, started: dict[str, JobView], *, dry_run: bool = Fals
     if not matches.letters:
         output.say("no dead letter matches")
     for source, number in matches.redrivable.items():
-        letters = output.plural(number, "dead letter")
+        letters = wording.plural(number, "dead letter")
         output.say(
             f"would redrive {letters} of {source}"
             if dry_run
             else f"job {started[source].id}: redriving {letters} of {source}"
         )
     for source, number in matches.stuck.items():
-        letters = output.plural(number, "dead letter")
+        letters = wording.plural(number, "dead letter")
         output.say(f"{letters} of {source} cannot be redriven: no single event in there; export or discard them")
 
 
 def _tell_end(jobs: dict[str, JobView]) -> None:
     for job in jobs.values():
         error = f": {job.error}" if job.error else ""
-        output.say(f"job {job.id} {job.status}, {output.plural(job.moved, 'event')} redriven{error}")
+        output.say(f"job {job.id} {job.status}, {wording.plural(job.moved, 'event')} redriven{error}")

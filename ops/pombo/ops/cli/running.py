@@ -71,7 +71,7 @@ def worker(
     """Deliver events, until SIGTERM or Ctrl-C.
 
     Start as many as you like, on as many machines as you like: they share the work. Metrics are on
-    POMBO_METRICS_PORT, of further processes on the ports after it.
+    POMBO_METRICS_PORT, those of several processes as one.
     """
     from pombo.shared.settings import read_settings
 

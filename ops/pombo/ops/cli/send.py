@@ -8,18 +8,22 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from pombo.ops import wording
 from pombo.ops.cli import output
 from pombo.ops.cli.failures import INTERRUPTED, UNWELL
 from pombo.ops.cli.options import Json, examples
 
 if TYPE_CHECKING:
     from pombo.ops.cli.sender import Sender
+    from pombo.shared.settings import Settings
 
 EXAMPLES = examples(
     "pombo send events.ndjson --source bot",
     "zcat events.ndjson.gz | pombo send - --source bot --json",
     "jq -c '.event // empty' events.ndjson.rejects.ndjson | pombo send --source bot",
 )
+AWAY_S = 1.0
+"""How long a Redis may take to accept an event that was away a moment ago, when there is a spool."""
 SHOWN = 5
 """Rejects that are told one by one; all of them are in the file."""
 
@@ -50,24 +54,24 @@ def send(
     """Send events from a file or a pipe.
 
     It holds NDJSON: one event in Segment's form a line. An event without messageId gets one. What is not
-    accepted goes to the rejects file with line number and reason, and makes the exit code 1.
+    accepted goes to the rejects file with line number and reason, and makes the exit code 1. With
+    POMBO_SPOOL_DIR set, events wait there while Redis is away.
     """
     from pombo.ops.cli.rejects import Rejects
     from pombo.ops.cli.sender import Sender
-    from pombo.ops.cli.session import Session, run
+    from pombo.shared.settings import read_settings
 
-    async def exists(session: Session) -> bool:
-        await session.sources.get(source)
-        return session.settings.disabled
-
+    settings = read_settings()
     with _opened(file) as stream:
-        if run(exists):
+        there = _is_there(source, settings)
+        if settings.disabled:
             output.note("warning: POMBO_DISABLED is set: events are checked and discarded")
         path = rejects or Path("pombo-send.rejects.ndjson" if file == "-" else f"{file}.rejects.ndjson")
         sender = Sender(
-            source, Rejects(path, source=None if file == "-" else Path(file)), lenient=lenient, patience_s=patience
-        )
-        interrupted = _send(sender, stream, _size(file))
+            source, Rejects(path, source=None if file == "-" else Path(file)), lenient=lenient,
+            patience_s=patience if there else min(patience, AWAY_S),
+        )  # fmt: skip
+        interrupted = _send(sender, stream, _size(file), drain=there)
     _tell(sender, as_json=as_json)
     if interrupted:
         output.note(f"interrupted after line {sender.lines:,}; what follows it was not sent")
@@ -93,21 +97,41 @@ def _size(file: str) -> int | None:
     return None
 
 
-def _send(sender: "Sender", stream: BinaryIO, total: int | None) -> bool:
+def _is_there(source: str, settings: "Settings") -> bool:
+    """See that there is the source; False when Redis is away, and a spool takes the events."""
+    from pombo.ops.cli.session import Session, run
+    from pombo.ops.cli.trouble import RedisUnusableError
+
+    async def exists(session: Session) -> None:
+        await session.sources.get(source)
+
+    try:
+        run(exists)
+    except RedisUnusableError as error:
+        if settings.spool_dir is None or settings.disabled or error.exit_code != UNWELL:
+            raise
+        output.note(f"warning: {error}; until then events go to the spool in {settings.spool_dir}")
+        return False
+    return True
+
+
+def _send(sender: "Sender", stream: BinaryIO, total: int | None, *, drain: bool) -> bool:
     """Send everything, with a progress bar on a terminal; return whether Ctrl-C ended it."""
     try:
-        with sender, output.progress(output.size) as bar:
+        with sender, output.progress(wording.size) as bar:
             task = bar.add_task("sending", total=total)
             for end in sender.send(stream):
-                told = f"{output.plural(sender.accepted, 'event')}, {sender.rejects.count:,} rejected"
+                told = f"{wording.plural(sender.accepted, 'event')}, {sender.rejects.count:,} rejected"
                 bar.update(task, completed=end, description=told)
+        if drain:
+            sender.drain()
     except KeyboardInterrupt:
         return True
     return False
 
 
 def _tell(sender: "Sender", *, as_json: bool) -> None:
-    rejects = sender.rejects
+    rejects, spooled = sender.rejects, min(sender.spooled, sender.held())
     path = str(rejects.path) if rejects.count else None
     for line in sender.complaints[:SHOWN]:
         output.note(line)
@@ -117,11 +141,12 @@ def _tell(sender: "Sender", *, as_json: bool) -> None:
         output.write_json(
             {
                 "source": sender.source, "lines": sender.lines, "accepted": sender.accepted,
-                "spooled": sender.spooled, "rejected": rejects.count, "reasons": dict(rejects.reasons),
+                "spooled": spooled, "rejected": rejects.count, "reasons": dict(rejects.reasons),
                 "rejects": path,
             }
         )  # fmt: skip
         return
-    spooled = f" ({sender.spooled:,} of them on this machine's disk)" if sender.spooled else ""
     rejected = f"; {rejects.count:,} rejected, see {path}" if path else ""
-    output.say(f"{output.plural(sender.accepted, 'event')} accepted{spooled}{rejected}")
+    output.say(f"{wording.plural(sender.accepted, 'event')} accepted{rejected}")
+    if spooled:
+        output.say(f"{spooled:,} of them spooled: a producer or `pombo send` with the same POMBO_SPOOL_DIR brings them")

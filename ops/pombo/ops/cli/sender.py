@@ -1,5 +1,6 @@
 """The sender: lines in, events out, and never more of them under way than can be remembered."""
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -9,11 +10,14 @@ from pombo.ops.cli.lines import Line, read_lines
 from pombo.ops.cli.rejects import Reject, Rejects
 from pombo.producer import Producer, Receipt, Rejected, Spooled
 from pombo.shared.prepared import new_message_id
+from pombo.shared.settings import read_settings
 
 UNDER_WAY = 5_000
 """Events whose outcome is still open, at most: half of the producer's buffer."""
 STRIDE = 50
 """Lines between two looks at the progress."""
+LOOK_S = 0.05
+"""Between two looks at how the spool drains."""
 COMPLAINTS = 100
 """Rejects that are kept to be told; the file has all."""
 
@@ -35,9 +39,10 @@ class Sender:
         self.source = source
         self.rejects = rejects
         self.accepted = self.spooled = self.lines = 0
-        """Events accepted, those of them on the local disk, and the number of the last line read."""
+        """Events accepted, those of them by way of the spool, and the number of the last line read."""
         self.complaints: list[str] = []
         self._strict = not lenient
+        self._patience_s = patience_s
         self._open: deque[_Sent] = deque()
         self._producer = Producer(
             source,
@@ -69,6 +74,27 @@ class Sender:
                 yield line.end
         self._producer.flush(0)
         self._settle(0)
+
+    def drain(self) -> None:
+        """Wait while the spool, if there is one, brings the source's events to Redis; not for a Redis that is away."""
+        least, ends = self.held() + 1, 0.0
+        while held := self.held():
+            now = time.monotonic()
+            if held < least:
+                least, ends = held, now + self._patience_s
+            elif now >= ends:
+                return
+            time.sleep(LOOK_S)
+
+    def held(self) -> int:
+        """Events of the source in the spool."""
+        settings = read_settings()
+        if settings.spool_dir is None or settings.disabled:
+            return 0
+        from pombo.producer.spool import read_spool, spool_path
+
+        spooled = read_spool(spool_path(settings.spool_dir, settings.namespace))
+        return sum(one.events for one in spooled if one.source == self.source)
 
     def _take(self, line: Line) -> None:
         if line.event is None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.client import Redis as BlockingRedis
 
 from pombo.ops.cli.trouble import explained
-from pombo.shared.connection import aconnect, connect, redis_url
+from pombo.shared.connection import aconnect, connect, jobs_url, redis_url
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, load_secrets, new_secret
@@ -82,9 +82,10 @@ def jobs_connection() -> Iterator[BlockingRedis]:
 
     Raises:
         RedisUnusableError: on leaving, when Redis could not be reached or refused.
+        ConfigurationError: the control plane would be on a cluster, on which RQ does not run.
     """
     settings = read_settings()
-    url = settings.jobs_redis_url or redis_url(settings)
+    url = jobs_url(settings)
     told = "POMBO_JOBS_REDIS_URL" if settings.jobs_redis_url else None
     told = told or ("POMBO_REDIS_URL" if settings.redis_url else None)
     with explained(url, told), connect(url) as connection:

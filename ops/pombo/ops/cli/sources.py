@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pombo.ops.cli import inputs, output
+from pombo.ops.cli import inputs, output, trial
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import Json, SourceName, Yes, examples
 
@@ -44,6 +44,17 @@ Backlog = Annotated[
     int | None,
     typer.Option(metavar="N", help="Compressed bytes that may wait in Redis; 0 is no limit (1 GiB unless set)."),
 ]
+DeadBytes = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Bytes of dead letters at which it is parked; 0 is no limit (256 MiB unless set)."),
+]
+IdsLimit = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="messageIds remembered at most, 9 bytes each; 0 is no limit (200 million unless set).",
+    ),
+]
 
 
 @group.command(
@@ -66,6 +77,8 @@ def add(
     max_age: MaxAge = None,
     window: Window = None,
     backlog_bytes: Backlog = None,
+    dead_bytes: DeadBytes = None,
+    ids_limit: IdsLimit = None,
     as_json: Json = False,
 ) -> int:
     """Add a source.
@@ -78,6 +91,7 @@ def add(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
+        dead_bytes=dead_bytes, ids_limit=ids_limit,
     )  # fmt: skip
     key = inputs.read_key(write_key)
 
@@ -115,7 +129,7 @@ def list_(as_json: Json = False) -> int:
         output.write_json([_row(view) for view in views])
     elif views:
         output.show_table(
-            ("source", "state", "goes to", ">partitions", ">events/s", "rate group"),
+            ("source", "state", "goes to", ">partitions", ">limit/s", "rate group"),
             [(v.name, v.state, _place(v), v.source.partitions, _rate(v), v.source.rate_group) for v in views],
             keep=("source",),
         )
@@ -166,12 +180,14 @@ def set_(
     max_age: MaxAge = None,
     window: Window = None,
     backlog_bytes: Backlog = None,
+    dead_bytes: DeadBytes = None,
+    ids_limit: IdsLimit = None,
     as_json: Json = False,
 ) -> int:
     """Change a source's settings.
 
-    Another region or endpoint also ends its park. An empty --rate-group takes it out of its group. Workers
-    follow within a second. A POMBO_SECRET_KEY that does not open the source's keys is refused; none is needed.
+    Another region, endpoint or --dead-bytes also ends its park. An empty --rate-group takes it out of its group.
+    Workers follow within a second. A POMBO_SECRET_KEY that does not open the source's keys is refused; none is needed.
     """
     from pombo.ops.cli.session import Session, run
     from pombo.shared.sources import Source
@@ -179,6 +195,7 @@ def set_(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
+        dead_bytes=dead_bytes, ids_limit=ids_limit,
     )  # fmt: skip
     if not options:
         raise typer.BadParameter("give at least one setting to change")
@@ -199,10 +216,10 @@ def set_(
 
 
 @group.command(epilog=examples("pombo sources pause bot"))
-def pause(name: SourceName) -> int:
+def pause(name: SourceName, as_json: Json = False) -> int:
     """Stop sending a source's events.
 
-    They go on being accepted, and wait.
+    They go on being accepted, and wait. Workers notice at once; what is on the wire is finished.
     """
     from pombo.ops.cli.session import Session, run
     from pombo.shared import flow
@@ -212,15 +229,18 @@ def pause(name: SourceName) -> int:
         return await flow.pause(session.redis, session.keys, name)
 
     changed = run(work)
+    if as_json:
+        output.write_json({"name": name, "changed": changed})
+        return 0
     output.say(f"source {name} {'is paused' if changed else 'was paused already'}; `pombo sources resume {name}`")
     return 0
 
 
 @group.command(epilog=examples("pombo sources resume bot"))
-def resume(name: SourceName) -> int:
-    """Let a paused or parked source send again.
+def resume(name: SourceName, as_json: Json = False) -> int:
+    """Let a source send again that is paused, parked or broken.
 
-    A hold that Segment asked for stays.
+    Workers notice at once. A hold that Segment asked for stays.
     """
     from pombo.ops.cli.session import Session, run
     from pombo.shared import flow
@@ -230,7 +250,10 @@ def resume(name: SourceName) -> int:
         return await flow.resume(session.redis, session.keys, name)
 
     changed = run(work)
-    output.say(f"source {name} {'sends again' if changed else 'was neither paused nor parked'}")
+    if as_json:
+        output.write_json({"name": name, "changed": changed})
+        return 0
+    output.say(f"source {name} {'sends again' if changed else 'was neither paused, parked nor broken'}")
     return 0
 
 
@@ -276,6 +299,9 @@ def rotate_key(
     else:
         output.say(f"source {name} has a new write key")
     return 0
+
+
+group.command("test", epilog=trial.EXAMPLES)(trial.try_out)
 
 
 @group.command(epilog=examples("pombo sources remove bot", "pombo sources remove bot --discard --yes"))

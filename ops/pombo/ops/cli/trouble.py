@@ -11,6 +11,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
     MaxConnectionsError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -31,8 +32,30 @@ class _Kind(NamedTuple):
     exit_code: int = UNWELL
 
 
+_NO_TLS = "does not speak TLS on that port; write {variable} as redis://…, or name the port where it does"
+
 # The first that matches wins. Words are matched too, as scripts and older servers wrap their codes.
 _KINDS = (
+    _Kind(
+        (),
+        r"without any password configured|no password is set",
+        "asks for no password and was given one; take it out of {variable}",
+        MISUSE,
+    ),
+    _Kind(
+        (),
+        r"CERTIFICATE_VERIFY_FAILED",
+        "shows a certificate that cannot be verified ({why}); the file of a CA of your own goes into {variable} as "
+        "?ssl_ca_certs=FILE",
+        MISUSE,
+    ),
+    _Kind((), r"WRONG_VERSION_NUMBER|wrong version number", _NO_TLS, MISUSE),
+    _Kind(
+        (MovedError,),
+        r"^MOVED ",
+        "is one node of a cluster; write {variable} as redis+cluster://HOST:PORT",
+        MISUSE,
+    ),
     _Kind(
         (AuthenticationError,),
         r"NOAUTH|WRONGPASS|Authentication required|invalid (username-)?password",
@@ -69,6 +92,18 @@ _KINDS = (
     _Kind((), r"^BUSY|BUSY Redis", "is busy with a long script; try again in a moment"),
     _Kind((MaxConnectionsError,), r"max number of clients", "takes no more clients; raise its maxclients"),
     _Kind((), r"DENIED|protected mode", "is in protected mode; set a password there and in {variable}"),
+    _Kind(
+        (),
+        r"unknown command .?SENTINEL",
+        "is no sentinel; name sentinels with their ports in {variable}, or write it as redis://HOST:PORT",
+        MISUSE,
+    ),
+    _Kind(
+        (),
+        r"unknown command .?EVALSHA",
+        "runs no scripts; if it is a sentinel, write {variable} as redis+sentinel://HOST:PORT/SERVICE",
+        MISUSE,
+    ),
     _Kind((), r"unknown command", "is too old for pombo ({words}); it needs Redis 7.0 or Valkey 7.2 at least"),
     _Kind((), r"DB index|invalid DB", "has no such database number; correct {variable}", MISUSE),
     _Kind((TimeoutError,), r"^Timeout", "did not answer in time; see whether it is overloaded, or try again"),
@@ -99,9 +134,14 @@ def explained(url: str, variable: str | None) -> Iterator[None]:
 def trouble(error: RedisError, url: str, variable: str | None) -> RedisUnusableError:
     """Say what an exception of the Redis client means."""
     words = str(error)
+    if url.startswith("rediss") and words.startswith("Timeout connecting"):
+        return RedisUnusableError(
+            f"Redis at {redact(url)} took no TLS connection in time; see whether it speaks TLS on that port "
+            f"(if not, write {variable or 'POMBO_REDIS_URL'} as redis://…), or is out of reach or overloaded"
+        )
     for kind in _KINDS:
         if isinstance(error, kind.errors) or re.search(kind.pattern, words):
-            says = kind.says.format(variable=variable or "POMBO_REDIS_URL", words=words)
+            says = kind.says.format(variable=variable or "POMBO_REDIS_URL", words=words, why=_cause(words))
             return RedisUnusableError(f"Redis at {redact(url)} {says}", kind.exit_code)
     if isinstance(error, ConnectionError):
         return _unreachable(_cause(words), url, variable)
@@ -110,6 +150,12 @@ def trouble(error: RedisError, url: str, variable: str | None) -> RedisUnusableE
 
 def _cause(words: str) -> str:
     """Why there is no connection, in the system's words instead of the client's."""
+    if words.startswith(("no sentinel", "no node")):
+        return words
+    # The client's "Error 1" is OpenSSL's own number, and none of the system's.
+    tls = re.search(r"\[SSL\S*[^\]]*\] (.+?)(?: \(_ssl\.c:\d+\))?\.?$", words)
+    if tls:
+        return tls[1]
     number = re.search(r"Errno (\d+)|^Error (\d+) connecting", words)
     if number:
         return os.strerror(int(number[1] or number[2]))

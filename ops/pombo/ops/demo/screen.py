@@ -21,7 +21,7 @@ from pombo.shared.ledger import COUNTERS
 
 PLAIN_WIDTH = 100
 _LATEST = 8
-_STATE_STYLES = {"active": "green", "held": "yellow", "parked": "red", "paused": "yellow"}
+_STATE_STYLES = {"active": "green", "held": "yellow", "parked": "red", "paused": "yellow", "broken": "red"}
 _COUNTS = ("accepted", "delivered", "deduplicated", "queued", "in flight", "dead")
 _METER_S = 2.0
 

@@ -1,10 +1,12 @@
 """A bot for end-to-end tests, as a process of its own: a real `Producer`, and a file that says what it was told.
 
-`python -m support.bot SOURCE OUT {play,repeat,stream,fork} …`; the file has one line an event, in the order in
-which they were issued: messageId, user, outcome, and the wall clock (s) at which the receipt told it.
+`python -m support.bot SOURCE OUT {play,repeat,stream,wait,fork} …`; the file has one line an event, in the order in
+which they were issued: messageId, user, outcome, the wall clock (s) at which the receipt told it, and how long after
+the call (s). A bot that streams may be killed: `OUT.offers` says before each call what is about to be issued.
 """
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -19,11 +21,31 @@ from queue import SimpleQueue
 from typing import Any
 
 import orjson
+from prometheus_client import start_http_server
 
 from pombo.producer import Producer, Receipt
+from support.looped import Looped, Told
 
 RECEIPT_S = 60.0
 _LOOK_S = 0.005
+
+
+class Watched:
+    """A receipt, and when it told its outcome."""
+
+    def __init__(self, receipt: Receipt | Told, begun: float) -> None:
+        self.message_id = receipt.message_id
+        self._receipt = receipt
+        self._begun = begun
+        self._told: list[tuple[float, float]] = []
+        receipt.watch(lambda: self._told.append((time.time(), time.monotonic())))
+
+    def outcome(self) -> tuple[str, float, float]:
+        """Wait for it; its word, when it was told by the wall clock (s), and how long after the call (s)."""
+        known = self._receipt.wait(RECEIPT_S)
+        outcome = type(self._receipt.outcome).__name__.lower() if known else "silent"
+        at, ended = self._told[0] if self._told else (time.time(), time.monotonic())
+        return getattr(self._receipt.outcome, "reason", outcome), at, ended - self._begun
 
 
 class Diary:
@@ -31,30 +53,32 @@ class Diary:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb", buffering=0)
-        self._queue: SimpleQueue[tuple[str, Receipt, list[float]] | None] = SimpleQueue()
+        self._offers = path.with_name(f"{path.name}.offers").open("wb", buffering=0)
+        self._queue: SimpleQueue[tuple[str, Watched] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="diary")
         self._thread.start()
 
-    def note(self, user: str, receipt: Receipt) -> None:
-        """Follow a receipt."""
-        told: list[float] = []
-        receipt.watch(lambda: told.append(time.time()))
-        self._queue.put((user, receipt, told))
+    def offer(self, user: str, message_id: str) -> float:
+        """Write down what is about to be issued; returns the monotonic time (s)."""
+        self._offers.write(orjson.dumps([message_id, user], option=orjson.OPT_APPEND_NEWLINE))
+        return time.monotonic()
+
+    def note(self, user: str, receipt: Receipt | Told, begun: float | None = None) -> None:
+        """Follow a receipt of a call that began at that monotonic time (s); default: now."""
+        self._queue.put((user, Watched(receipt, time.monotonic() if begun is None else begun)))
 
     def close(self) -> None:
         """Wait for the last receipt."""
         self._queue.put(None)
         self._thread.join()
         self._file.close()
+        self._offers.close()
 
     def _work(self) -> None:
         while (entry := self._queue.get()) is not None:
-            user, receipt, told = entry
-            known = receipt.wait(RECEIPT_S)
-            outcome = type(receipt.outcome).__name__.lower() if known else "silent"
-            reason = getattr(receipt.outcome, "reason", outcome)
-            at = told[0] if told else time.time()
-            self._file.write(orjson.dumps([receipt.message_id, user, reason, at], option=orjson.OPT_APPEND_NEWLINE))
+            user, watched = entry
+            line = [watched.message_id, user, *watched.outcome()]
+            self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 class Stopped:
@@ -67,8 +91,8 @@ class Stopped:
     def __bool__(self) -> bool:
         return self._asked.is_set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until then, or for SIGTERM."""
+    def wait(self, seconds: float | None) -> None:
+        """Wait so long, or for SIGTERM."""
         self._asked.wait(seconds)
 
 
@@ -84,7 +108,7 @@ def repeat(producer: Producer, diary: Diary, path: Path, others: list[Path]) -> 
     tails = [_Tail(other) for other in others]
     ends = time.monotonic() + RECEIPT_S
     while waiting and time.monotonic() < ends:
-        for message_id, _, outcome, _ in (row for tail in tails for row in tail.news()):
+        for message_id, _, outcome, *_ in (row for tail in tails for row in tail.news()):
             event = waiting.pop(message_id, None)
             if event is not None and outcome == "accepted":
                 diary.note(event["userId"], producer.enqueue(event))
@@ -111,7 +135,26 @@ class _Tail:
         return []
 
 
-def stream(producer: Producer, diary: Diary, name: str, *, users: int, rate: float, tick: float) -> None:
+class Turns(threading.Thread):
+    """Take one's turns in a relay: issue what a line on stdin lists, and answer with all the outcomes on stdout."""
+
+    def __init__(self, producer: Producer | Looped) -> None:
+        super().__init__(name="turns", daemon=True)
+        self._producer = producer
+        self.start()
+
+    def run(self) -> None:
+        """Until stdin ends."""
+        for line in sys.stdin:
+            told = [watched.outcome() for watched in [self._issue(*one) for one in orjson.loads(line)]]
+            print(orjson.dumps([(outcome, took) for outcome, _, took in told]).decode(), flush=True)
+
+    def _issue(self, user: str, message_id: str) -> Watched:
+        begun = time.monotonic()
+        return Watched(self._producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id), begun)
+
+
+def stream(producer: Producer | Looped, diary: Diary, name: str, *, users: int, rate: float, tick: float) -> None:
     """Issue events of some users in turn, `rate` a second in bursts every `tick` seconds, until SIGTERM."""
     stopped = Stopped()
     begun, issued = time.monotonic(), 0
@@ -121,8 +164,8 @@ def stream(producer: Producer, diary: Diary, name: str, *, users: int, rate: flo
         due = int((time.monotonic() - begun) * rate)
         for user in (next(names) for _ in range(due - issued)):
             message_id = f"{user}.{next(numbers[user]):06}"
-            receipt = producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id)
-            diary.note(user, receipt)
+            begun = diary.offer(user, message_id)
+            diary.note(user, producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id), begun)
         issued = due
         stopped.wait(tick)
 
@@ -168,6 +211,8 @@ def main() -> None:
     parser.add_argument("source")
     parser.add_argument("out", type=Path)
     parser.add_argument("--budget", type=float, default=1.0)
+    parser.add_argument("--spool-bytes", type=int)
+    parser.add_argument("--metrics", action="store_true", help="serve /metrics, on the port in OUT.port")
     modes = parser.add_subparsers(dest="mode", required=True)
     modes.add_parser("play").add_argument("events", type=Path)
     again = modes.add_parser("repeat")
@@ -178,24 +223,52 @@ def main() -> None:
     steady.add_argument("--users", type=int, default=20)
     steady.add_argument("--rate", type=float, default=200.0)
     steady.add_argument("--tick", type=float, default=0.02)
+    steady.add_argument("--turns", action="store_true", help="take turns in a relay, told on stdin")
+    steady.add_argument("--asyncio", action="store_true", help="be an AsyncProducer")
+    modes.add_parser("wait", help="issue nothing until SIGTERM")
     modes.add_parser("fork")
     run(parser.parse_args())
 
 
 def run(told: argparse.Namespace) -> None:
     """Be the bot that was told."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     diary = Diary(told.out)
-    with Producer(told.source, when_full="block", block_timeout_s=RECEIPT_S, budget_s=told.budget) as producer:
-        match told.mode:
-            case "play":
-                play(producer, diary, told.events)
-            case "repeat":
-                repeat(producer, diary, told.events, told.others)
-            case "stream":
-                stream(producer, diary, told.name, users=told.users, rate=told.rate, tick=told.tick)
-            case "fork":
-                fork(producer, diary, told.out)
+    if told.metrics:
+        server, _ = start_http_server(0, "127.0.0.1")
+        told.out.with_name(f"{told.out.name}.port").write_text(f"{server.server_port}\n")
+    options = {"when_full": "block", "block_timeout_s": RECEIPT_S, "budget_s": told.budget}
+    if told.spool_bytes is not None:
+        options["spool_bytes"] = told.spool_bytes
+    if getattr(told, "asyncio", False):
+        with Looped(told.source, **options) as looped:
+            _stream(looped, diary, told)
+    else:
+        with Producer(told.source, **options) as producer:
+            _be(producer, diary, told)
     diary.close()
+
+
+def _be(producer: Producer, diary: Diary, told: argparse.Namespace) -> None:
+    match told.mode:
+        case "play":
+            play(producer, diary, told.events)
+        case "repeat":
+            repeat(producer, diary, told.events, told.others)
+        case "stream":
+            _stream(producer, diary, told)
+        case "wait":
+            stopped = Stopped()
+            print("ready", flush=True)
+            stopped.wait(None)
+        case "fork":
+            fork(producer, diary, told.out)
+
+
+def _stream(producer: Producer | Looped, diary: Diary, told: argparse.Namespace) -> None:
+    if told.turns:
+        Turns(producer)
+    stream(producer, diary, told.name, users=told.users, rate=told.rate, tick=told.tick)
 
 
 if __name__ == "__main__":

@@ -6,23 +6,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from redis.exceptions import RedisError
 
 from pombo.ops.embedded import EmbeddedServer
 from pombo.shared.connection import connect
 from pombo.shared.keys import Keys
-from pombo.shared.secrets import ensure_secret_file
+from pombo.shared.secrets import SECRET_FILE, ensure_secret_file
 from support.oracle import Findings, Issued, judge
+from support.servers import Server, Shape
 
 T = TypeVar("T")
 TESTS = Path(__file__).resolve().parent.parent
@@ -43,13 +46,21 @@ def until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S,
 class Child:
     """A process of the installation; its stderr goes to a log file."""
 
-    def __init__(self, name: str, argv: Sequence[str], env: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], env: dict[str, str], folder: Path, *, talks: bool = False
+    ) -> None:
+        """`talks`: stdin and stdout are pipes, for `tell` and `hear`; else stdout is a file."""
         self.name = name
         self.log = folder / f"{name}.log"
         self.output = folder / f"{name}.out"
         with self.log.open("wb") as errors, self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                argv, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+                argv,
+                env=env,
+                cwd=folder,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if talks else output,
+                stderr=errors,
             )
 
     @property
@@ -64,8 +75,29 @@ class Child:
         """Kill it with -9; returns the wall clock (s) right before."""
         at = time.time()
         self.process.kill()
-        self.process.wait()
+        self._reap()
         return at
+
+    def _reap(self, deadline_s: float | None = None) -> int:
+        code = self.process.wait(deadline_s)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        return code
+
+    def tell(self, what: Any) -> None:
+        """Write it one JSON line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(orjson.dumps(what, option=orjson.OPT_APPEND_NEWLINE))
+        self.process.stdin.flush()
+
+    def hear(self) -> Any:
+        """Read one JSON line of it."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"{self.name} went silent:\n{self.log.read_text('utf-8', 'replace')[-_LOG_TAIL:]}"
+        return orjson.loads(line)
 
     def ask_to_end(self) -> None:
         """Send SIGTERM."""
@@ -73,7 +105,7 @@ class Child:
 
     def finish(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait for its own good end."""
-        code = self.process.wait(deadline_s)
+        code = self._reap(deadline_s)
         words = self.log.read_text("utf-8", "replace")[-_LOG_TAIL:]
         assert code == 0, f"{self.name} ended with {code}:\n{words}"
 
@@ -96,6 +128,23 @@ class Bot:
         """What it issued so far, in order."""
         return read_diary(self.diary)
 
+    def kill(self) -> list[Issued]:
+        """Kill it with -9; what it issued, whatever it had not heard of as `unheard`."""
+        self.child.kill()
+        return [*self.issued(), *self.unheard()]
+
+    def unheard(self) -> list[Issued]:
+        """What it has offered, when it streams, and not heard of yet."""
+        offers = [orjson.loads(line) for line in _whole_lines(self.diary.with_name(f"{self.diary.name}.offers"))]
+        return [Issued(message_id, user, "unheard") for message_id, user in offers[len(self.issued()) :]]
+
+    def metric(self, name: str) -> float:
+        """A figure of its `/metrics`, when it serves them; the sum over its labels."""
+        port = until(lambda: _whole_lines(self.diary.with_name(f"{self.diary.name}.port")), "port of /metrics")[0]
+        text = httpx.get(f"http://127.0.0.1:{int(port)}/metrics").text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return sum(sample.value for sample in samples if sample.name == name)
+
     def stop(self) -> list[Issued]:
         """Have it end, and return all that it issued."""
         self.child.ask_to_end()
@@ -109,8 +158,12 @@ class Bot:
 
 def read_diary(path: Path) -> list[Issued]:
     """The whole lines of a bot's diary."""
-    text = path.read_bytes()
-    return [Issued(*orjson.loads(line)) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    return [Issued(*orjson.loads(line)) for line in _whole_lines(path)]
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    text = path.read_bytes() if path.exists() else b""
+    return text[: text.rfind(b"\n") + 1].splitlines()
 
 
 class Segment:
@@ -154,11 +207,16 @@ class Segment:
 class Installation:
     """Everything of pombo on one machine, in a folder, until the context ends; nothing of it survives that."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shape: Shape | None = None) -> None:
+        """`shape`: the Redis to use instead of an embedded server."""
         self.folder = folder
+        self.shape = shape
         self.home = folder / "home"
+        self.spool = folder / "spool"
+        """Folder that bots with a spool share."""
         self.keys = Keys()
-        self.server = EmbeddedServer(self.home)
+        self._server = EmbeddedServer(self.home)
+        self._victim: Server | None = None
         self.children: list[Child] = []
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")} | {
             "POMBO_HOME": str(self.home),
@@ -171,9 +229,12 @@ class Installation:
     def __enter__(self) -> Self:
         ensure_secret_file(self.home)
         with ExitStack() as stack:
-            self.server.start()
-            stack.callback(self.server.stop)
-            self.redis: Redis = connect(self.server.url)
+            if self.shape is None:
+                self.server.start()
+                stack.callback(self.server.stop)
+            else:
+                self._use(self.shape)
+            self.redis: Redis = connect(self.server.url) if self.shape is None else self.shape.admin()
             stack.callback(self.redis.close)
             stack.callback(self._kill_children)
             self.segment = Segment(self._simulator())
@@ -190,11 +251,31 @@ class Installation:
         for child in self.children:
             child.kill()
 
+    @property
+    def server(self) -> EmbeddedServer:
+        """The embedded server; a test that needs it makes no sense on a Redis of another shape."""
+        if self.shape is not None:
+            pytest.skip("it does things to the embedded server itself")
+        return self._server
+
+    def _use(self, shape: Shape) -> None:
+        """Have all processes use a Redis of this shape."""
+        secret = (self.home / SECRET_FILE).read_text("utf-8").strip()
+        self._env |= {
+            "POMBO_REDIS_URL": shape.url, "POMBO_JOBS_REDIS_URL": shape.jobs_url, "POMBO_SECRET_KEY": secret,
+        }  # fmt: skip
+
     # -- processes ----------------------------------------------------------------------------------------------------
 
-    def _start(self, name: str, *argv: str) -> Child:
+    def set_env(self, **values: str) -> None:
+        """Have what is started from now on see these variables."""
+        self._env |= values
+
+    def _start(
+        self, name: str, *argv: str, talks: bool = False, env: Mapping[str, str] = MappingProxyType({})
+    ) -> Child:
         number = sum(child.name.startswith(name) for child in self.children)
-        child = Child(f"{name}-{number}", [sys.executable, *argv], self._env, self.folder)
+        child = Child(f"{name}-{number}", [sys.executable, *argv], {**self._env, **env}, self.folder, talks=talks)
         self.children.append(child)
         return child
 
@@ -218,19 +299,37 @@ class Installation:
         until(lambda: {child.pid for child in started} <= self.fleet().keys(), f"{count} workers in the fleet")
         return started
 
-    def bot(self, source: str, mode: str, *argv: str, budget_s: float = 1.0) -> Bot:
-        """Start a bot process."""
+    def bot(
+        self,
+        source: str,
+        mode: str,
+        *argv: str,
+        budget_s: float = 1.0,
+        spool: Path | None = None,
+        options: Sequence[str] = (),
+    ) -> Bot:
+        """Start a bot process; `options` are those of `support.bot` before its mode."""
         number = sum(child.name.startswith("bot") for child in self.children)
         diary = self.folder / f"bot-{number}.diary"
-        options = ["-m", "support.bot", source, str(diary), "--budget", str(budget_s), mode, *argv]
-        return Bot(self._start("bot", *options), diary)
+        words = ["-m", "support.bot", source, str(diary), "--budget", str(budget_s), *options, mode, *argv]
+        env = {"POMBO_SPOOL_DIR": str(spool)} if spool else {}
+        return Bot(self._start("bot", *words, talks="--turns" in argv, env=env), diary)
 
     def stream(
-        self, source: str, name: str, *, users: int, rate: float, budget_s: float = 1.0, tick_s: float = 0.02
+        self,
+        source: str,
+        name: str,
+        *argv: str,
+        users: int,
+        rate: float,
+        budget_s: float = 1.0,
+        tick_s: float = 0.02,
+        spool: Path | None = None,
+        options: Sequence[str] = (),
     ) -> Bot:
         """Start a bot that issues events until it is stopped, and wait for the first receipts."""
-        options = ("--users", str(users), "--rate", str(rate), "--tick", str(tick_s))
-        bot = self.bot(source, "stream", name, *options, budget_s=budget_s)
+        words = ("--users", str(users), "--rate", str(rate), "--tick", str(tick_s), *argv)
+        bot = self.bot(source, "stream", name, *words, budget_s=budget_s, spool=spool, options=options)
 
         def wrote() -> bool:
             assert bot.child.lives, bot.child.log.read_text()
@@ -313,17 +412,27 @@ class Installation:
                 pipe.hget(of.record(partition), "id")
             return {number: record.decode() for number, record in enumerate(pipe.execute()) if record}
 
-    def kill_server(self) -> float:
-        """Kill Redis with -9; returns the wall clock (s) right before."""
-        pid = self.server.pid
+    def kill_server(self, number: int = signal.SIGKILL) -> float:
+        """Kill Redis with -9, or by another signal; returns the wall clock (s) right before."""
+        if self.shape is not None:
+            self._victim = self.shape.victim()
+        return self.signal_server(number)
+
+    def signal_server(self, number: int) -> float:
+        """Send Redis a signal; returns the wall clock (s) right before."""
+        pid = self.server.pid if self._victim is None else self._victim.process.pid
         assert pid is not None
         at = time.time()
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
         return at
 
     def restart_server(self) -> float:
         """Start the killed Redis again on the same folder; returns the wall clock (s) when it answers."""
-        until(self.server.ensure_running, "restart of the server")
+        if self._victim is None:
+            until(self.server.ensure_running, "restart of the server")
+        else:
+            self._victim.process.wait()
+            self._victim.restart()
         until(self._answers, "answer of the server")
         return time.time()
 

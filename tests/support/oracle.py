@@ -12,7 +12,8 @@ from typing import Any
 
 Row = Mapping[str, Any]
 ACCEPTED = frozenset({"accepted", "spooled"})
-MAYBE = "unconfirmed"
+MAYBE = frozenset({"unconfirmed", "unheard"})
+"""Nobody could promise: the receipt says so, or the bot was killed before it had heard."""
 ACK_S = 1.5
 """Seconds after an answer within which a busy machine has its acknowledgement in Redis; before, a kill may repeat."""
 
@@ -25,6 +26,8 @@ class Issued:
     user: str
     outcome: str
     at: float = 0.0
+    took: float = 0.0
+    """Seconds from the call to the receipt's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,12 @@ def judge(
         accepted=len(accepted),
         kept=len(kept),
         dead=len(buried),
-        unconfirmed=sum(outcome == MAYBE for outcome in outcomes.values()),
+        unconfirmed=sum(outcome in MAYBE for outcome in outcomes.values()),
         explained=explained,
         lost=sorted(accepted - kept.keys() - buried),
         twice=sorted({message_id for message_id, count in kept.items() if count > 1} | (kept.keys() & buried)),
         out_of_order=_misplaced(orders, arrivals),
-        spurious=sorted(i for i in kept.keys() | buried if outcomes.get(i, "never") not in ACCEPTED | {MAYBE}),
+        spurious=sorted(i for i in kept.keys() | buried if outcomes.get(i, "never") not in ACCEPTED | MAYBE),
         dropped=sorted(message_id for message_id, fate in fates if fate not in {"kept", "duplicate"}),
         needless=needless,
     )
@@ -129,7 +132,7 @@ def _ledger(bots: Iterable[Sequence[Issued]]) -> tuple[dict[str, str], dict[str,
 
 
 def _rank(outcome: str) -> int:
-    return 2 if outcome in ACCEPTED else int(outcome == MAYBE)
+    return 2 if outcome in ACCEPTED else int(outcome in MAYBE)
 
 
 def _misplaced(places: Mapping[str, int], arrivals: Sequence[Row]) -> list[str]:

@@ -71,10 +71,11 @@ def test_dead_letter_of_nobody() -> None:
     assert {"spurious": ["x.1"]} == judge([issued("a.1")], arrivals("a.1"), dead=["x.1"]).faults
 
 
+@pytest.mark.parametrize("outcome", ["unconfirmed", "unheard"])
 @pytest.mark.parametrize("arrived", [(), ("a.2",)])
-def test_unconfirmed_may_arrive(arrived: tuple[str, ...]) -> None:
-    """An unconfirmed event is neither lost nor spurious."""
-    found = judge([issued("a.1"), issued("a.2", outcome="unconfirmed")], arrivals("a.1", *arrived))
+def test_unconfirmed_may_arrive(arrived: tuple[str, ...], outcome: str) -> None:
+    """An unconfirmed event is neither lost nor spurious, and so is one whose bot died before it heard."""
+    found = judge([issued("a.1"), issued("a.2", outcome=outcome)], arrivals("a.1", *arrived))
     assert ({}, 1) == (found.faults, found.unconfirmed)
 
 

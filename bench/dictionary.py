@@ -58,7 +58,7 @@ def _body(rng: random.Random, number: int) -> bytes:
 def main() -> None:
     """Write the dictionary to the path given."""
     rng = random.Random(1)
-    samples = [_body(rng, number) for number in range(20_000)]
+    samples: list[bytes | bytearray | memoryview] = [_body(rng, number) for number in range(20_000)]
     trained = zstandard.train_dictionary(16_384, samples, level=3)
     Path(sys.argv[1]).write_bytes(trained.as_bytes())
     print(f"{sys.argv[1]}: {len(trained.as_bytes())} bytes from {len(samples)} events")

@@ -5,7 +5,7 @@ PIP_VERSION := 26.3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e check format docs lock
+.PHONY: help setup demo test e2e bench check format docs lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,14 +18,19 @@ demo: setup ## watch events flow, in a world of its own
 test: setup ## run the tests, against real servers
 	$(BIN)/pytest -m "not e2e"
 
-e2e: setup ## run real dialogues through real processes: kills, holds and outages, with figures
-	$(BIN)/pytest -m e2e -p no:randomly
+e2e: setup ## run real dialogues through real processes, with figures; SHAPE=tcp, unix, tls, sentinel or cluster
+	POMBO_TEST_SHAPE=$(SHAPE) $(BIN)/pytest -m e2e -p no:randomly
 
-check: setup ## format, lint, types, layers, generated references
+bench: setup .venv/bench/.ready ## measure beside Segment's SDK and RQ (about three minutes); writes docs/benchmarks.md
+	$(BIN)/python -m bench
+
+check: setup ## format, lint, types, layers, known vulnerabilities, generated references
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r shared producer worker ops
+	PYTHONPATH=tests $(BIN)/python -m support.dependencies constraints.txt
 	@if [ -f ops/pombo/ops/references.py ]; then \
 		echo "$(BIN)/python -m pombo.ops.references --check"; $(BIN)/python -m pombo.ops.references --check; fi
 
@@ -45,6 +50,11 @@ lock: ## pin the newest allowed versions in constraints.txt
 	.venv/lock/bin/python -m pip install --quiet --editable '.[all]' --group dev
 	.venv/lock/bin/python -m pip freeze --exclude-editable > constraints.txt
 	rm -rf .venv/lock
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
+	.venv/lock/bin/python -m pip install --quiet --group bench
+	.venv/lock/bin/python -m pip freeze > bench/constraints.txt
+	rm -rf .venv/lock
 
 .PHONY: python
 python:
@@ -57,4 +67,11 @@ python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet 'pip==$(PIP_VERSION)'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	@touch $@
+
+# Segment's SDK wants an older python-dateutil than RQ: an environment of its own.
+.venv/bench/.ready: .venv/.ready pyproject.toml bench/constraints.txt
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
+	.venv/bench/bin/python -m pip install --quiet --constraint bench/constraints.txt --group bench
 	@touch $@

@@ -151,13 +151,17 @@ def test_exit_without_redis(run: Run, redis_url: str) -> None:
             proxy.url,
         )
     assert ("unavailable\n", 0) == (done.stdout, done.returncode)
+    (line,) = done.stderr.splitlines()  # Though this bot has configured no logging.
+    assert "of source bot rejected: unavailable: " in line
 
 
 def test_exit_without_redis_but_with_a_spool(run: Run, redis_url: str, tmp_path: Path) -> None:
     """A process that ends while Redis is away leaves its events on the disk; the next one brings them to Redis."""
     with Proxy(redis_url, listening=False) as proxy:
         done = run(SPOOLING.format(folder=str(tmp_path / "spool")) + SPOOL_THOUSAND, proxy.url)
-        assert ("", 0) == (done.stderr, done.returncode)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("events of source bot are spooled to ")
+        assert 0 == done.returncode
         with Redis.from_url(redis_url) as redis:
             add_source(redis)
             proxy.listen()
@@ -179,7 +183,8 @@ def test_fork_of_a_spooling_process(run: Run, redis_url: str, tmp_path: Path) ->
     """Forks in the midst of commits neither hang a child nor lose, repeat or reorder an event of either side."""
     with Proxy(redis_url, listening=False) as proxy:
         done = run(SPOOLING.format(folder=str(tmp_path / "spool")) + SPOOL_AND_FORK, proxy.url)
-        assert ("", 0) == (done.stderr, done.returncode)
+        assert {"events of source bot are spooled to"} == {line.partition(" /")[0] for line in done.stderr.splitlines()}
+        assert 0 == done.returncode
         with Redis.from_url(redis_url) as redis:
             add_source(redis)
             proxy.listen()
@@ -260,7 +265,9 @@ def test_grandchild(run: Run, redis: Redis) -> None:
         else:
             assert os.waitpid(child, 0)[1] == 0
     """)
-    assert ("Accepted\nclosed\n", "") == (done.stdout, done.stderr)
+    assert "Accepted\nclosed\n" == done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "of source bot rejected: closed: " in line
 
 
 @pytest.mark.parametrize("method", [pytest.param("fork", marks=unix), "spawn"])

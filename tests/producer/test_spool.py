@@ -346,6 +346,13 @@ class TestTrouble:
             check_folder(tmp_path / "file" / "b")
         with pytest.raises(SpoolError, match="too long"):
             check_folder(tmp_path / ("x" * 300))
+        assert ["file"] == [one.name for one in tmp_path.iterdir()]
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+    def test_a_folder_that_takes_no_files(self) -> None:
+        """Rights do not tell whether files can be made: of /proc root has all."""
+        with pytest.raises(SpoolError, match="/proc takes no files"):
+            check_folder(Path("/proc/x"))
 
     @posix
     @pytest.mark.skipif(os.name == "posix" and os.getuid() == 0, reason="root may write everywhere")
@@ -353,7 +360,7 @@ class TestTrouble:
         """A folder of somebody else is told."""
         tmp_path.chmod(0o500)
         try:
-            with pytest.raises(SpoolError, match="not writable"):
+            with pytest.raises(SpoolError, match="takes no files of this user"):
                 check_folder(tmp_path)
         finally:
             tmp_path.chmod(0o700)

@@ -176,7 +176,31 @@ class TestThreads:
             proxy.refuse()
             assert ["unavailable"] * 3 == outcomes(producer, ["m0", "m1", "m2"])
         assert {"unavailable": 3} == metrics.reasons
-        assert 3 >= len(caplog.records)
+        assert 1 == sum("rejected: " not in line for line in caplog.messages)
+
+    def test_told(self, redis: Redis, make: Make, proxy: Proxy, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """A process says once that a source is spooled, where and why, and once that all of it is in Redis."""
+        caplog.set_level(logging.INFO, "pombo.producer")
+        path = spool_path(folder, "pombo")
+
+        def told() -> list[str]:
+            return [line for line in caplog.messages if str(path) in line]
+
+        proxy.refuse()
+        one, two = make(), make()
+        for producer in (one, two, one):
+            assert ["spooled"] * 2 == outcomes(producer, ["m", "n"])
+        (begun,) = told()
+        assert begun.startswith(f"events of source bot are spooled to {path}: writing to Redis")
+        proxy.listen()
+        ends = time.monotonic() + DEADLINE_S
+        while len(told()) < 2 and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert f"the spool {path} is empty again: Redis has taken its events" == told()[1]
+        assert 0 == held(folder)
+        proxy.refuse()
+        assert ["spooled"] == outcomes(one, ["o"])
+        assert 3 == len(told())
 
     def test_bound(self, make: Make, proxy: Proxy) -> None:
         """What does not fit into the spool's bytes is unavailable."""

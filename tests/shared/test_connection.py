@@ -172,15 +172,17 @@ def test_unknown_options_are_refused(url: str, options: str) -> None:
             make(url + options)
 
 
-def test_known_options_are_taken() -> None:
+def test_known_options_are_taken(tmp_path: Path) -> None:
     """The options that pombo knows reach the client; those of TLS belong to `rediss`."""
     with connect("redis://h?db=3&username=u&password=p&client_name=bot&health_check_interval=9") as client:
         found = client.connection_pool.connection_kwargs
         assert (3, "u", "p", "bot", 9) == tuple(
             found[name] for name in ("db", "username", "password", "client_name", "health_check_interval")
         )
-    with connect("rediss://h?ssl_ca_certs=/c&ssl_check_hostname=no") as client:
-        assert "/c" == client.connection_pool.connection_kwargs["ssl_ca_certs"]
+    file = tmp_path / "ca"
+    file.touch()
+    with connect(f"rediss://h?ssl_ca_certs={file}&ssl_check_hostname=no") as client:
+        assert str(file) == client.connection_pool.connection_kwargs["ssl_ca_certs"]
 
 
 @pytest.mark.parametrize("option", ["db=x", "health_check_interval=soon"])

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError
 
 from pombo.shared.errors import (
     ConfigurationError,
@@ -161,6 +162,42 @@ async def test_add_script_refuses_an_existing_name(registry: Registry, redis: Re
 
     assert [b"exists"] == reply
     assert before == await dump(redis)
+
+
+async def test_add_whose_reply_is_lost_gives_its_intake_key(redis: Redis, keys: Keys, secrets: Secrets) -> None:
+    """The registration is repeated under the same keys, so the intake key that is shown is the one that is stored."""
+    lost: list[str] = []
+
+    class Leaky(Registry):
+        async def _run(self, name: str, *args: str | bytes) -> Any:
+            reply = await super()._run(name, *args)
+            if not lost:
+                lost.append(name)
+                raise ConnectionError("the line was cut")
+            return reply
+
+    added = await Leaky(redis, keys, secrets).add("bot", KEY)
+
+    assert ["source_add"] == lost
+    assert "bot" == await Registry(redis, keys, secrets).find_by_key(added.intake_key)
+    assert 1 == await Registry(redis, keys, secrets).version()
+
+
+async def test_an_add_in_vain_says_how_to_go_on(redis: Redis, keys: Keys, secrets: Secrets) -> None:
+    """Whoever repeats an `add` that failed after it registered the source is told how to get an intake key."""
+
+    class Leaky(Registry):
+        async def _run(self, name: str, *args: str | bytes) -> Any:
+            await super()._run(name, *args)
+            raise ConnectionError("the line was cut")
+
+    with pytest.raises(ConnectionError):
+        await Leaky(redis, keys, secrets).add("bot", KEY)
+    registry = Registry(redis, keys, secrets)
+    with pytest.raises(SourceExistsError, match="rotate-key bot`; with --intake that makes a new intake key"):
+        await registry.add("bot", KEY)
+
+    assert "bot" == await registry.find_by_key(await registry.rotate_intake_key("bot"))
 
 
 async def test_add_takes_over_the_ledger_of_an_unfinished_add(registry: Registry, redis: Redis, keys: Keys) -> None:

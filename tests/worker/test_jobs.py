@@ -1,5 +1,6 @@
 """Redrives as RQ jobs: in this process by RQ's own worker, and in real ones that are killed."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import orjson
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ConnectionError
 from rq import SimpleWorker
 from rq.command import send_stop_job_command
 from rq.job import Job
@@ -24,7 +26,7 @@ from pombo.shared.deadletters import Filter, LetterHeader
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
-from pombo.worker.jobs import QUEUE, RESTARTS, away_s, enqueue_redrive, queue
+from pombo.worker.jobs import QUEUE, QUIET_S, RESTARTS, Outage, away_s, enqueue_redrive, queue
 
 T = TypeVar("T")
 DEADLINE_S = 60
@@ -284,3 +286,26 @@ def test_the_process_waits_for_redis(tmp_path: Path) -> None:
         assert process.poll() is None
         process.terminate()
     assert (1, 0) == tuple(log.read_bytes().count(words) for words in (b"jobs.redis_unavailable", b"Traceback"))
+
+
+def test_trouble_with_redis_is_told_once_and_not_by_rq(caplog: pytest.LogCaptureFixture) -> None:
+    """RQ's lines at each of its tries are kept back for one of ours; those about jobs and defects pass."""
+    caplog.set_level(logging.WARNING)
+    times = iter((0.0, 5.0, 4.0 + QUIET_S, 3.0 + 2 * QUIET_S, 3.0 + 3 * QUIET_S))
+    rq = logging.getLogger("rq-as-filtered")
+    rq.addFilter(Outage(lambda: next(times)))
+    for _ in range(5):
+        try:
+            raise ConnectionError("the line was cut")
+        except ConnectionError as error:
+            rq.error("Worker %s: could not connect to Redis instance: %s", "w", error)
+            rq.error("Worker %s: job %s failed", "w", "j")
+    try:
+        raise ValueError
+    except ValueError:
+        rq.error("Worker %s: found an unhandled exception, quitting...", "w")
+    rq.error("Worker %s: said by the way", "w")
+    ours = [line for line in caplog.messages if "jobs.redis_unavailable" in line]
+    theirs = [line for line in caplog.messages if line.startswith("Worker w: ")]
+    assert 2 == len(ours)
+    assert ["job"] * 5 + ["found", "said"] == [line.split()[2] for line in theirs]

@@ -255,8 +255,20 @@ async def test_the_cut_is_of_the_rate_at_which_it_was_sent(stored: StoredSource)
     assert AIM * 1000 == pytest.approx(await exceed(stored, 1000, sent_at=sent_at))
 
 
+async def measured(stored: StoredSource) -> None:
+    """Have something delivered, a moment ago: nothing much."""
+    await stored.redis.hset(stored.of.flow, mapping={"sampled": 0, "sampled_at": await stored.now_ms()})
+
+
+async def test_without_limit_and_measure_nothing_is_cut(stored: StoredSource) -> None:
+    """A 429 to the first requests of a source without limit holds it, and says nothing about how much is too much."""
+    await limited(stored, 0).hold(0.001, excess_at=await stored.now_ms() + 60_000)
+    assert not await stored.redis.hexists(stored.of.flow, "pace_max")
+
+
 async def test_timeouts_slow_down_and_other_failures_do_not(stored: StoredSource) -> None:
     """No answer in time may be too much for Segment; a 503 or a reset is not."""
+    await measured(stored)
     await fail(stored, late=False)
     assert not await stored.redis.hexists(stored.of.flow, "pace_max")
     await fail(stored, late=True)

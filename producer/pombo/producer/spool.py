@@ -140,10 +140,14 @@ class Spool:
             logger.warning("events of source %s are spooled to %s: %s", source, self.path, why)
 
     def emptied(self) -> None:
-        """Note that nothing is left here."""
-        if self._told:
-            self._told.clear()
-            logger.info("the spool %s is empty again: Redis takes events", self.path)
+        """Log that nothing is left here."""
+        if not self._told:
+            return
+        self._told.clear()
+        if self.exists():
+            logger.info("the spool %s is empty again: Redis has taken its events", self.path)
+        else:
+            logger.warning("the spool %s was removed, with what it held", self.path)
 
     def check(self) -> None:
         """Log a folder that cannot be used."""

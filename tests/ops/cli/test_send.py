@@ -1,5 +1,6 @@
 import gzip
 import stat
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pombo.ops.cli.lines import MAX_LINE, read_lines
 from pombo.shared import batches
 from pombo.shared.keys import Keys
 from pombo.shared.prepared import new_message_id
+from producer.proxy import Proxy
 
 
 def stored(redis: Redis, source: str = "bot") -> list[dict[str, Any]]:
@@ -142,6 +144,53 @@ def test_a_full_backlog_is_a_reject(pombo: Cli, bot: str) -> None:
     assert answer.code == 1
     assert answer.json["accepted"] + answer.json["rejected"] == 2
     assert {"backlog_full"} == set(answer.json["reasons"])
+
+
+@pytest.fixture
+def spool(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A spool folder that the environment names."""
+    monkeypatch.setenv("POMBO_SPOOL_DIR", str(place / "spool"))
+    return place / "spool"
+
+
+@pytest.fixture
+def away(bot: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """What stands before a Redis that has source `bot`, and lets nobody through."""
+    with Proxy(redis_url, listening=False) as proxy:
+        monkeypatch.setenv("POMBO_REDIS_URL", proxy.url)
+        yield proxy
+
+
+def test_redis_away_with_a_spool(pombo: Cli, bot: str, spool: Path, away: Proxy, sync_redis: Redis) -> None:
+    """While Redis is away events go to the spool; the next `send` brings them to Redis, before its own."""
+    answer = pombo("send", "--source", bot, "--patience", "0.2", stdin=events("m1", "m2"))
+    assert (0, "2 events accepted") == (answer.code, answer.out.splitlines()[0])
+    assert answer.out.splitlines()[1].startswith("2 of them spooled: a producer or `pombo send` with the same")
+    (warning,) = answer.err.splitlines()
+    assert warning.startswith("warning: no Redis answers at ")
+    assert warning.endswith(f"; until then events go to the spool in {spool}")
+    assert [] == stored(sync_redis)
+    away.listen()
+    answer = pombo("send", "--source", bot, "--json", stdin=events("m3"))
+    assert (0, 1, 0, "") == (answer.code, answer.json["accepted"], answer.json["spooled"], answer.err)
+    assert ["m1", "m2", "m3"] == [event["messageId"] for event in stored(sync_redis)]
+
+
+def test_redis_away_without_a_spool(pombo: Cli, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a spool nothing is sent to a Redis that is away, and no rejects file is made."""
+    monkeypatch.setenv("POMBO_REDIS_URL", f"unix://{place}/nothing")
+    answer = pombo("send", "--source", "bot", stdin=events("m1"))
+    assert answer.code == 1
+    assert "no Redis answers at" in said(answer)
+    assert [] == [*place.iterdir()]
+
+
+def test_a_spool_makes_no_source(pombo: Cli, bot: str, spool: Path) -> None:
+    """A source that Redis does not know is refused at once, spool or not."""
+    answer = pombo("send", "--source", "bto", stdin=events("m1"))
+    assert answer.code == 2
+    assert "did you mean 'bot'" in said(answer)
+    assert not spool.exists()
 
 
 def test_order_is_kept(pombo: Cli, bot: str, sync_redis: Redis) -> None:

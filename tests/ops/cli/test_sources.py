@@ -230,6 +230,9 @@ def test_pause_and_resume(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     assert pombo("sources", "list", "--json").json[0]["state"] == "parked"
     assert "sends again" in pombo("sources", "resume", bot).out
     assert "was neither paused, parked nor broken" in pombo("sources", "resume", bot).out
+    for word in ("pause", "resume"):
+        assert {"name": bot, "changed": True} == pombo("sources", word, bot, "--json").json
+        assert {"name": bot, "changed": False} == pombo("sources", word, bot, "--json").json
     assert pombo("sources", "list", "--json").json[0]["state"] == "active"
 
 

@@ -168,7 +168,7 @@ def test_an_address_that_is_none(pombo: Cli, monkeypatch: pytest.MonkeyPatch, ur
         (AuthenticationError("AUTH <password> called without any password configured"), "asks for no password"),
         (ConnectionError(UNTRUSTED), "(certificate verify failed: self-signed certificate); the file of a CA"),
         (ConnectionError("Error 1 connecting to c:1. [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)."),
-         "(wrong version number)"),
+         "does not speak TLS on that port; write POMBO_REDIS_URL as redis://"),
         (ResponseError("WRONGTYPE Operation against a key"), "refused: WRONGTYPE"),
         (TimeoutError("Timeout reading from cache:6379"), "did not answer in time"),
         (ConnectionError("Error 111 connecting to cache:1. Connect call failed ('::1', 1)."), "(Connection refused)"),
@@ -181,6 +181,22 @@ def test_each_refusal_has_its_line(error: RedisError, expected: str) -> None:
     found = trouble(error, URL, "POMBO_REDIS_URL")
     assert expected in str(found)
     assert "redis://user:***@cache:6379/0" in str(found)
+
+
+def test_a_server_that_takes_no_tls() -> None:
+    """A plain port that is silent to a TLS handshake makes TLS the first thing to look at."""
+    error = TimeoutError("Timeout connecting to server")
+    assert "see whether it speaks TLS on that port" in str(trouble(error, "rediss://cache", "POMBO_REDIS_URL"))
+    assert "did not answer in time" in str(trouble(error, "redis://cache", "POMBO_REDIS_URL"))
+
+
+@pytest.mark.parametrize("option", ["ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_ca_path"])
+def test_a_file_that_is_not_there(pombo: Cli, monkeypatch: pytest.MonkeyPatch, place: Path, option: str) -> None:
+    """A file that the URL names is looked for before anybody is asked."""
+    monkeypatch.setenv("POMBO_REDIS_URL", f"rediss://localhost?{option}={place}/nope")
+    answer = pombo("status")
+    assert answer.code == 2
+    assert f"names '{place}/nope' as {option}: No such file or directory" in said(answer)
 
 
 def test_nothing_of_the_test_is_left(sync_redis: Redis) -> None:

@@ -73,5 +73,5 @@ async def test_an_answer_is_enough_and_no_event_is_sent() -> None:
 def test_findings_name_who_needs_it() -> None:
     """An endpoint that does not answer is a finding with the sources that send there."""
     good, bad = endpoint_checks({"http://a": ["x"], "http://b": ["y", "z"]}, {"http://a": 0.02, "http://b": "gone"})
-    assert (True, None) == (good.ok, good.remedy)
+    assert (True, None, "answers in 20 ms, of x") == (good.ok, good.remedy, good.detail)
     assert (False, "gone; needed by y, z") == (bad.ok, bad.detail)

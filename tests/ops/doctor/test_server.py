@@ -95,6 +95,16 @@ def test_findings(config: dict[str, str], info: dict[str, Any], expected: set[st
     assert expected == wrong(config, **info)
 
 
+def test_the_embedded_server_is_not_configured_by_hand() -> None:
+    """Without maxmemory its memory is told with no advice, until the machine is nearly full."""
+    for used, expected in ((100, (True, None)), (900, (False, "let workers drain it"))):
+        info = {**SOUND, "maxmemory": 0, "used_memory": used, "total_system_memory": 1000}
+        (check,) = (one for one in server_checks([Server(info, embedded=True)]) if one.name == "memory")
+        assert expected == (check.ok, check.remedy and check.remedy.partition(",")[0])
+        (check,) = (one for one in server_checks([Server(info)]) if one.name == "memory")
+        assert (check.remedy or "").startswith("CONFIG SET maxmemory")
+
+
 def test_nodes_are_told_apart() -> None:
     """Of a cluster what is the same on all nodes is one check; what is not names its node."""
     nodes = [Server(SOUND, CONFIG, "h:1"), Server({**SOUND, "aof_enabled": 0}, CONFIG, "h:2")]

@@ -12,7 +12,7 @@ local TRIAL_SHARE, TRIAL_LEAST_MS, TRIAL_MOST_MS = 0.1, 1000, 5000
 local PACE_CUT, PACE_MS, PACE_AIM = 0.2, 30000, 0.95
 -- Without a limit of ours the curve is followed for so many PACE_MS.
 local PACE_ENDS = 3
--- Segment's documented ceiling: whoever has no limit of ours is not cut below it by a first 429 before anything was measured.
+-- Segment's documented ceiling: whoever has no limit of ours, and sends little, is not cut below it.
 local LEAST_MEASURED = 1000
 -- A bucket filled this far ahead of now was filled by a clock that has gone back since: it would give nothing till then.
 local CLOCK_BACK_MS = 1000
@@ -108,6 +108,9 @@ local function slow_down(flow, flow_key, ledger_key, limit, sent_at, now)
     return
   end
   local rate = rate_in_force(flow, limit, math.min(sent_at, now))
+  if rate == 0 and flow.sampled_at == 0 then
+    return -- Neither a limit nor a measure: the hold alone has to do.
+  end
   if rate == 0 then
     local since = tonumber(redis.call('HGET', ledger_key, 'delivered') or '0') - flow.sampled
     local age = math.max(SAMPLE_MS, now - flow.sampled_at)

@@ -6,6 +6,7 @@ the call (s). A bot that streams may be killed: `OUT.offers` says before each ca
 """
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -26,7 +27,8 @@ from prometheus_client import start_http_server
 from pombo.producer import Producer, Receipt
 from support.looped import Looped, Told
 
-RECEIPT_S = 60.0
+RECEIPT_S = 40.0
+"""Less than who waits for a bot has patience, so that a receipt that stays silent is told as such."""
 _LOOK_S = 0.005
 
 
@@ -232,6 +234,7 @@ def main() -> None:
 
 def run(told: argparse.Namespace) -> None:
     """Be the bot that was told."""
+    faulthandler.enable()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s %(message)s")
     diary = Diary(told.out)
     if told.metrics:

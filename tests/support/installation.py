@@ -105,7 +105,11 @@ class Child:
 
     def finish(self, deadline_s: float = DEADLINE_S) -> None:
         """Wait for its own good end."""
-        code = self._reap(deadline_s)
+        try:
+            code = self._reap(deadline_s)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # A bot then writes down where its threads are.
+            code = self._reap(DEADLINE_S)
         words = self.log.read_text("utf-8", "replace")[-_LOG_TAIL:]
         assert code == 0, f"{self.name} ended with {code}:\n{words}"
 

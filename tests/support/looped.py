@@ -10,7 +10,7 @@ from typing import Any, Self
 from pombo.producer import AsyncProducer, Receipt
 from pombo.producer.receipts import Outcome
 
-CLOSE_S = 60.0
+CLOSE_S = 50.0
 
 
 class Told:

@@ -329,6 +329,16 @@ def test_async_producer_says_what_it_loses(run: Run, redis: Redis) -> None:
     assert "exit before 1 events" in done.stderr
 
 
+def test_import_brings_what_connecting_loads(run: Run) -> None:
+    """A first look for a host loads a codec; loaded amid a fork, its module would stay locked in the child for good."""
+    done = run("""
+        import sys
+        import pombo.producer
+        print("encodings.idna" in sys.modules)
+    """)
+    assert ("True\n", "") == (done.stdout, done.stderr)
+
+
 def test_import_is_light(run: Run) -> None:
     """Importing the producer loads nothing beyond its base dependencies and the standard library."""
     done = run("""

@@ -65,8 +65,16 @@ async def _serve(made: Certificate, port: int) -> asyncio.Server:
     context.load_cert_chain(made.certificate, made.key)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(_pour(reader, back), _pour(there, writer))
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await asyncio.gather(_pour(reader, back), _pour(there, writer))
+            finally:
+                back.transport.abort()
+        except (OSError, asyncio.CancelledError):
+            pass  # The server is down, or the relay ends; asyncio would complain of either.
+        finally:
+            writer.transport.abort()
 
     return await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
 
@@ -86,3 +94,4 @@ async def _stop(server: asyncio.Server) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # Aborted transports close in the loop's next round.

@@ -210,6 +210,9 @@ class Sentinel(Shape):
             reply: Any = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
         return next(server for server in self.servers if server.port == int(reply[1]))
 
+    def victim(self) -> Server:
+        return self.primary()
+
     def replica(self) -> Server:
         """The other one."""
         return next(server for server in self.servers if server is not self.primary())

@@ -5,6 +5,7 @@ the command can have reached the server. In a cluster there is one connection to
 """
 
 import asyncio
+import encodings.idna  # noqa: F401 - loaded by the first look for a host; a fork amid that would leave it locked for good
 import time
 from collections.abc import Callable, Mapping
 from typing import Any

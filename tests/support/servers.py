@@ -211,7 +211,7 @@ class Sentinel(Shape):
         return next(server for server in self.servers if server.port == int(reply[1]))
 
     def victim(self) -> Server:
-        return self.primary()
+        pytest.skip("its sentinels fail over: test_failover kills their primary")
 
     def replica(self) -> Server:
         """The other one."""

@@ -61,6 +61,13 @@ class Findings:
         kinds = ("lost", "twice", "out_of_order", "spurious", "dropped", "needless")
         return {kind: found for kind in kinds if (found := getattr(self, kind))}
 
+    @property
+    def counts(self) -> dict[str, int | dict[str, int]]:
+        """All of it as numbers."""
+        plain = {name: getattr(self, name) for name in ("issued", "accepted", "kept", "dead", "unconfirmed")}
+        kinds = ("lost", "twice", "out_of_order", "spurious", "dropped", "needless")
+        return {**plain, **{kind: len(getattr(self, kind)) for kind in kinds}, "sent_again": dict(self.explained)}
+
     def assert_sound(self) -> None:
         """Fail with the first few ids of each kind of fault."""
         shown = {kind: (len(ids), ids[:5]) for kind, ids in self.faults.items()}

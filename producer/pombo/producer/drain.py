@@ -54,7 +54,7 @@ class Store(Protocol):
     def peek(self, source: str, *, after: int, most: int, most_bytes: int) -> Head | None: ...  # noqa: D102
     def turn(self, source: str, done: Attempt | None, begun: Attempt | None) -> bool: ...  # noqa: D102
     def drop(self, source: str, attempt: Attempt) -> None: ...  # noqa: D102
-    def stick(self, source: str, reason: str | None) -> None: ...  # noqa: D102
+    def stick(self, source: str, reason: str) -> None: ...  # noqa: D102
     def shrink(self) -> None: ...  # noqa: D102
     def lock(self) -> bool: ...  # noqa: D102
     def unlock(self) -> None: ...  # noqa: D102
@@ -160,7 +160,7 @@ class Drain:
                 self._weather(lane, error)
                 return False
             if answer.kind != "ok":
-                return (yield from self._judge(name, lane, batch, answer, source))
+                return (yield from self._judge(name, lane, batch, answer))
             batch = yield from self._let_go(name, lane, source, batch, more=left > 0)
         return batch is not None or left < BURST - 1
 
@@ -217,7 +217,7 @@ class Drain:
             self._patience = 0
         return answer
 
-    def _judge(self, name: str, lane: _Lane, batch: _Batch, answer: Answer, source: Source) -> Flow[bool]:
+    def _judge(self, name: str, lane: _Lane, batch: _Batch, answer: Answer) -> Flow[bool]:
         """Do what an answer other than ok asks for; tell whether to go on at once."""
         flush, attempt = batch.flush, batch.attempt
         if answer.kind == "stale":
@@ -228,7 +228,7 @@ class Drain:
         if not flush.doubtful:
             yield Disk(partial(self._spool.drop, name, attempt))
         if answer.kind == "full":
-            fitting = int(0.9 * flush.count * max(source.backlog_bytes - answer.queued, 0) / flush.size)
+            fitting = flush.fitting(answer.queued)
             if fitting and flush.count > 1 and not flush.doubtful:
                 lane.room = fitting
                 return True

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from pombo.producer.spooled import Eventlike, Sent
 from pombo.producer.steps import Argument, Ask, Flow, NotSentError
@@ -118,6 +118,10 @@ class Flush:
         """The command that runs the script: `EVALSHA` and its hash, or `EVAL` and its text."""
         return (*script, len(self.keys), *self.keys, *self.args)
 
+    def fitting(self, queued: int) -> int:
+        """How many of its events a backlog that holds `queued` bytes may still take, by their mean size."""
+        return int(0.9 * self.count * max(self.source.backlog_bytes - queued, 0) / self.size)
+
 
 def _batch_args(source: str, partition: int, batch: RecordBatch) -> tuple[Argument, ...]:
     return (f"{source}/{partition}", batch.events, batch.raw, batch.payload)
@@ -166,7 +170,7 @@ def append(flush: Flush, timeout_s: Callable[[], float]) -> Flow[Answer]:
         flush.doubtful = before
         raise
     except RedisError as error:
-        if refused(error) or isinstance(error, NoPermissionError):
+        if refused(error):
             flush.doubtful = before
         raise
     answer = read_answer(reply)

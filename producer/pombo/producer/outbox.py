@@ -259,8 +259,7 @@ class Outbox:
 
     def _judge_full(self, flush: Flush, queued: int) -> None:
         """Send fewer events if some fit; else wait for room or refuse them."""
-        limit = flush.source.backlog_bytes
-        fitting = int(0.9 * flush.count * max(limit - queued, 0) / flush.size)
+        fitting = flush.fitting(queued)
         if flush.doubtful:
             self._failed(backlog_full(flush, queued))
             self._back_off()

@@ -248,8 +248,8 @@ class Spool:
             if number is not None:
                 rows.forget(database, number, attempt)
 
-    def stick(self, source: str, reason: str | None) -> None:
-        """Note what keeps a source's events here; None: nothing but the weather."""
+    def stick(self, source: str, reason: str) -> None:
+        """Note what keeps a source's events here, until some leave."""
         with self._drains.write() as database:
             database.execute("UPDATE sources SET stuck = ? WHERE name = ? AND stuck IS NOT ?", (reason, source, reason))
 

@@ -133,13 +133,12 @@ def is_free(database: Connection, number: int, attempt: Attempt) -> bool:
     return there is not None and noted is None
 
 
-def forget(database: Connection, number: int, attempt: Attempt) -> bool:
-    """Delete the note of an attempt; False if it is gone already."""
-    deleted = database.execute(
+def forget(database: Connection, number: int, attempt: Attempt) -> None:
+    """Delete the note of an attempt, if it is there."""
+    database.execute(
         "DELETE FROM attempts WHERE source = ? AND first = ? AND session = ? AND sequence = ?",
         (number, attempt.first, attempt.sent.session, attempt.sent.sequence),
     )
-    return deleted.rowcount == 1
 
 
 def prefix(database: Connection, number: int, attempt: Attempt, most_bytes: int) -> int | None:

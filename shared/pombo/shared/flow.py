@@ -40,8 +40,6 @@ class Flow:
     """Since when the breaker is open; None when it is closed."""
     broken_why: str | None = None
     """What happened to the request that opened it."""
-    broken_probe_at: int | None = None
-    """When the next request may see whether Segment is back."""
     pace_max: float = 0
     """Events a second that met Segment's limit last; 0 for none."""
     pace_at: int = 0
@@ -67,7 +65,6 @@ class Flow:
             last_success=_time(text, "last_success"),
             broken_at=_time(text, "broken_at"),
             broken_why=text.get("broken_why"),
-            broken_probe_at=_time(text, "broken_probe_at"),
             pace_max=_number(text, "pace_max"),
             pace_at=_time(text, "pace_at") or 0,
             ids_cut_at=_time(text, "ids_cut_at"),

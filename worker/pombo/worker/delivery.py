@@ -231,10 +231,10 @@ class Delivery:
         self._failed = self._tried = False
         bodies = chunk.bodies()
         # Redis' clock, as Segment corrects timestamps by sentAt, and this machine's may be wrong.
-        sent_at = moment(self.lane.store.now_ms())
+        self._sent_at = self.lane.store.now_ms()
         key = self.lane.write_key
-        request = make_request(source.url, key, bodies, sends=chunk.sends, now=sent_at)
-        started, self._sent_at = tools.clock.monotonic(), self.lane.store.now_ms()
+        request = make_request(source.url, key, bodies, sends=chunk.sends, now=moment(self._sent_at))
+        started = tools.clock.monotonic()
         answer = masked(await tools.transport.post(request), key)
         seconds = tools.clock.monotonic() - started
         verdict = classify(answer, moment(self.lane.store.now_ms()))

@@ -40,6 +40,7 @@ class Lane:
         self.write_key = write_key
         self.version = version
         self.store = store
+        store.version = version
         self.tools = tools
         self.stopping = False
         self.holdings: dict[int, Holding] = {}
@@ -57,7 +58,7 @@ class Lane:
     def renew(self, source: Source, write_key: str, version: int) -> None:
         """Take over settings as of a registry version."""
         self.source, self.write_key, self.version = source, write_key, version
-        self.store.source = source
+        self.store.source, self.store.version = source, version
         self.flow_changed()
 
     def add(self, partition: int, lease: str) -> None:

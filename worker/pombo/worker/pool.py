@@ -143,7 +143,7 @@ class Pool:
                 await self._refuse(name, error)
                 await self._close_lane(name)
                 continue
-            lane.store.limit, lane.store.version = self._limit(source), snapshot.version
+            lane.store.limit = self._limit(source)
             lane.renew(source, write_key, snapshot.version)
         self._version = snapshot.version
 
@@ -173,7 +173,7 @@ class Pool:
             return None
         await self._redis.hdel(self._keys.of(name).flow, f"{BLOCKED}key")
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
-        store.limit, store.version = self._limit(source), self._version
+        store.limit = self._limit(source)
         lane = self.lanes[name] = Lane(source, write_key, self._version, store, self._tools)
         self._loops[name] = asyncio.create_task(lane.run())
         return lane

@@ -42,8 +42,7 @@ if not gated.open then
   -- nor the wait for a failure.
   for number, part in ipairs(plan.parts) do
     redis.call('HSET', KEYS[3 + 2 * (number - 1) + 1], 'sent_at', '0', 'unknown_since',
-      string.format('%.0f', part.unknown_since), 'failing_since',
-      waits and '0' or string.format('%.0f', part.failing_since))
+      stamp(part.unknown_since), 'failing_since', waits and '0' or stamp(part.failing_since))
   end
   return { 'closed', now, gated.reason, gated.wait, success, unpack(parts) }
 end
@@ -51,8 +50,8 @@ end
 for number, part in ipairs(plan.parts) do
   local record = KEYS[3 + 2 * (number - 1) + 1]
   redis.call('HINCRBY', record, 'attempts', 1)
-  redis.call('HSET', record, 'sent_at', string.format('%.0f', now), 'unknown_since', string.format('%.0f', part.unknown_since),
-    'failing_since', string.format('%.0f', part.failing_since), 'try', plan.try, 'probe', gated.probe and 1 or 0)
+  redis.call('HSET', record, 'sent_at', stamp(now), 'unknown_since', stamp(part.unknown_since),
+    'failing_since', stamp(part.failing_since), 'try', plan.try, 'probe', gated.probe and 1 or 0)
 end
 pass(gated, flow, rate, plan.events, now)
 return { 'go', now, gated.probe and 1 or 0, success, unpack(parts) }

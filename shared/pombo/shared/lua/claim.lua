@@ -98,7 +98,7 @@ for _, part in ipairs(claims) do
   part.done, part.left = table.concat(done), left
 end
 
-local sent, fresh = 0, 0
+local sent = 0
 for _, part in ipairs(claims) do
   for event = 1, part.events do
     if string.byte(part.done, event) == 48 then
@@ -115,11 +115,10 @@ for _, part in ipairs(claims) do
     redis.call('HINCRBY', ledger, 'deduplicated', duplicates)
   end
   if part.left > 0 then
-    local stamp = string.format('%.0f', now)
     redis.call('HINCRBY', ledger, 'in_flight', part.left)
     redis.call('HSET', part.record, 'v', 1, 'id', part.id, 'first', part.first, 'last', part.last, 'after', part.after,
       'entries', part.entries, 'events', part.events, 'bytes', part.bytes, 'done', part.done, 'left', part.left,
-      'attempts', 1, 'sent_at', stamp, 'unknown_since', 0, 'failing_since', 0, 'probe', gated.probe and 1 or 0)
+      'attempts', 1, 'sent_at', stamp(now), 'unknown_since', 0, 'failing_since', 0, 'probe', gated.probe and 1 or 0)
   else
     redis.call('XTRIM', part.stream, 'MINID', '=', part.after)
     redis.call('HINCRBY', ledger, 'queued_bytes', 0 - part.bytes)

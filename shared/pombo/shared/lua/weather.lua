@@ -108,10 +108,10 @@ local function slow_down(flow, flow_key, ledger_key, limit, sent_at, now)
     return
   end
   local rate = rate_in_force(flow, limit, math.min(sent_at, now))
-  if rate == 0 and flow.sampled_at == 0 then
-    return -- Neither a limit nor a measure: the hold alone has to do.
-  end
   if rate == 0 then
+    if flow.sampled_at == 0 then
+      return -- Neither a limit nor a measure: the hold alone has to do.
+    end
     local since = tonumber(redis.call('HGET', ledger_key, 'delivered') or '0') - flow.sampled
     local age = math.max(SAMPLE_MS, now - flow.sampled_at)
     rate = math.max(LEAST_MEASURED, flow.throughput, since * 1000 / age)

@@ -24,7 +24,7 @@ from pombo.ops.up import FLEET_PORT
 from pombo.shared.connection import connect
 from pombo.shared.lifeline import GRACE_S
 from pombo.shared.settings import Settings
-from support.programs import until
+from support.waiting import until
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

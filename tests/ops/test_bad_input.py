@@ -1,6 +1,5 @@
 """Bad input to real processes: one line that says what and what to do, and nothing lost."""
 
-import os
 import re
 import socket
 import subprocess
@@ -18,9 +17,9 @@ from redis import Redis
 from pombo.shared import batches
 from pombo.shared.keys import Keys
 from pombo.shared.secrets import new_secret
-from support.programs import DEADLINE_S, Program, program, until
+from support.programs import SECRET, Program, program, stripped_environment
+from support.waiting import DEADLINE_S, until
 
-SECRET = "pbs_a-secret-for-tests-and-nothing-else"
 WRITE_KEY = "k" * 32
 
 Pombo = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -29,7 +28,7 @@ Pombo = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def pombo(redis_url: str, tmp_path: Path) -> Pombo:
     """Run `pombo` to its end, with `env` on top of a sound environment."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
+    inherited = stripped_environment()
     sound = {
         "POMBO_REDIS_URL": redis_url,
         "POMBO_SECRET_KEY": SECRET,

@@ -19,7 +19,8 @@ from pombo.shared.deadletters import DeadLetter, LetterHeader
 from pombo.shared.flow import Flow
 from pombo.shared.ledger import Ledger
 from pombo.shared.sources import Source
-from support.programs import end_all, processes_with, program, until
+from support.programs import end_all, processes_with, program
+from support.waiting import until
 
 NONSENSE = {
     "POMBO_REDIS_URL": "nonsense://",

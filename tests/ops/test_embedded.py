@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from pombo.ops.serverhome import SOCKET_PATH_LIMIT, ServerHome
 from pombo.shared.connection import SOCKET_POINTER, connect, redis_url
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.settings import Settings
-
-DEADLINE_S = 20
+from support.programs import exists
+from support.waiting import until
 
 OWNER = """
 import sys, time
@@ -95,22 +94,6 @@ def mode(path: Path) -> str:
     return f"{stat.S_IMODE(path.stat().st_mode):o}"
 
 
-def exists(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Poll: what happens in another process can only be looked for."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def kill(pid: int | None) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -118,7 +101,7 @@ def kill(pid: int | None) -> None:
         # A child's last thread may outlive what /proc shows: this waits for it, and leaves it to be reaped.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
-        until(lambda: not exists(pid))
+        until(lambda: not exists(pid), "end of the process")
 
 
 def script(path: Path, version: str, then: str) -> Path:
@@ -285,7 +268,7 @@ class TestOrphans:
         with make() as server:
             kill(orphan)
 
-            until(server.ensure_running)
+            until(server.ensure_running, "running server")
 
             assert (b"42", False) == (answer(server), server.adopted)
 

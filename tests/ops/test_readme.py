@@ -15,7 +15,8 @@ import pytest
 
 from pombo.ops.cli.app import command
 from pombo.producer.receipts import Reason
-from support.programs import DEADLINE_S, Program, end_all, program, until
+from support.programs import Program, end_all, program, stripped_environment
+from support.waiting import DEADLINE_S, until
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 WRITE_KEY = "w" * 32
@@ -48,9 +49,8 @@ class World:
     def __init__(self, folder: Path, home: Path, simulator: str) -> None:
         self.folder = folder
         self.simulator = simulator
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        self._env = {**inherited, "POMBO_HOME": str(home), "PATH": path, "WRITE_KEY": WRITE_KEY}
+        self._env = {**stripped_environment(), "POMBO_HOME": str(home), "PATH": path, "WRITE_KEY": WRITE_KEY}
 
     def shell(self, line: str) -> str:
         """Run a line as a newcomer types it; what it printed."""

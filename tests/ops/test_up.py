@@ -19,7 +19,8 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, new_secret
 from pombo.shared.settings import Settings
-from support.programs import Program, end_all, processes_with, program, until
+from support.programs import Program, end_all, processes_with, program
+from support.waiting import until
 
 WRITE_KEY = "k" * 32
 

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from redis import Redis
 from pombo.producer import Accepted, AsyncProducer, Receipt, Rejected
 from pombo.shared.settings import Settings
 from producer.proxy import Proxy, always, first
-from producer.rig import KEYS, Recorder, add_source, entries, ids, reason, stored
+from producer.rig import KEYS, Recorder, entries, ids, reason, stored
 
 Make = Callable[..., AsyncProducer]
 
@@ -26,19 +26,6 @@ async def make(redis_url: str) -> AsyncIterator[Make]:
     yield producer
     for one in made:
         await one.close(timeout=5)
-
-
-@pytest.fixture
-def proxy(redis_url: str) -> Iterator[Proxy]:
-    with Proxy(redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(sync_redis: Redis) -> Redis:
-    """A server with source `bot`."""
-    add_source(sync_redis)
-    return sync_redis
 
 
 async def test_returns_when_durable(redis: Redis, make: Make) -> None:

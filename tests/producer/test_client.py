@@ -34,19 +34,6 @@ def make(redis_url: str) -> Iterator[Make]:
         one.close(timeout=5)
 
 
-@pytest.fixture
-def proxy(redis_url: str) -> Iterator[Proxy]:
-    with Proxy(redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(sync_redis: Redis) -> Redis:
-    """A server with source `bot`."""
-    add_source(sync_redis)
-    return sync_redis
-
-
 class TestCalls:
     def test_track(self, redis: Redis, make: Make) -> None:
         """A tracked event is in Redis, whole, when its receipt says accepted."""

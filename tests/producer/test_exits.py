@@ -95,12 +95,6 @@ def run(redis_url: str, tmp_path: Path) -> Run:
     return start
 
 
-@pytest.fixture
-def redis(sync_redis: Redis) -> Redis:
-    add_source(sync_redis)
-    return sync_redis
-
-
 @pytest.mark.parametrize(
     ("ending", "code"),
     [("", 0), ("import sys; sys.exit(3)", 3), ("raise ZeroDivisionError", 1)],

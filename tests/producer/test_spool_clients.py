@@ -33,19 +33,6 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def proxy(redis_url: str) -> Iterator[Proxy]:
-    with Proxy(redis_url) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(sync_redis: Redis) -> Redis:
-    """A server with source `bot`."""
-    add_source(sync_redis)
-    return sync_redis
-
-
-@pytest.fixture
 def options(folder: Path, proxy: Proxy) -> dict[str, Any]:
     """What producers of either kind are made with."""
     settings = Settings(spool_dir=folder)

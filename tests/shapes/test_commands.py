@@ -3,7 +3,8 @@
 import orjson
 import pytest
 
-from ops.cli.commands import SECRET, WRITE_KEY, Cli, events, said
+from ops.cli.commands import WRITE_KEY, Cli, events, said
+from support.programs import SECRET
 from support.programs import program as started
 from support.servers import Shape
 

@@ -4,8 +4,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ops.cli.commands import SECRET, WRITE_KEY, events
+from ops.cli.commands import WRITE_KEY, events
 from pombo.ops.cli import main
+from support.programs import SECRET
 from support.servers import Shape
 
 

@@ -1,7 +1,6 @@
 """The road from bot to Segment, on a Redis of every shape."""
 
 import asyncio
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +22,13 @@ from pombo.shared.settings import Settings
 from pombo.worker.drain import Drain
 from pombo.worker.jobs import enqueue_redrive
 from pombo.worker.membership import Pace
+from support.programs import SECRET, stripped_environment
 from support.servers import Shape
 from support.world import World, body
 
 SOURCES = ("bot", "help", "chat")
 """On a cluster of three, their slots are with three nodes."""
 ASLEEP = Pace(beat=600, fence=1200, missing=900, takeover=1800, forget=5)
-SECRET = "pbs_a-secret-for-tests-and-nothing-else"
 
 
 def settings_of(shape: Shape, folder: Path) -> Settings:
@@ -105,7 +104,7 @@ async def test_dead_letters_go_again_by_a_job(world: World, shape: Shape, tmp_pa
     assert ["m1", "m3"] == [letter.event["messageId"] for letter in await world.letters()]
     world.sim.set_plan(refusing("m3"))
 
-    env = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
+    env = stripped_environment()
     env |= {"POMBO_REDIS_URL": shape.url, "POMBO_JOBS_REDIS_URL": shape.jobs_url, "POMBO_HOME": str(tmp_path)}
     argv = [sys.executable, "-m", "pombo.worker.jobs"]
     with (

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pombo.shared.processes import ChildSpec, Supervisor, deaths_in_row, restart_delay
+from support.programs import exists
 
 DEADLINE_S = 20
 
@@ -89,14 +90,6 @@ def written(path: Path) -> int:
     with suppress(OSError, ValueError):
         return int(path.read_text())
     return 0
-
-
-def exists(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 def test_the_backoff_doubles_up_to_its_longest() -> None:

@@ -4,36 +4,29 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
-T = TypeVar("T")
-DEADLINE_S = 60.0
-_POLL_S = 0.01
+from support.waiting import DEADLINE_S, until
+
+SECRET = "pbs_a-secret-for-tests-and-nothing-else"
 
 
-def until(condition: Callable[[], T], what: str) -> T:
-    """Return `condition()` as soon as it is true; fail when that takes too long."""
-    ends = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < ends, f"no {what} within {DEADLINE_S:g} s"
-        time.sleep(_POLL_S)
-    return value
+def stripped_environment() -> dict[str, str]:
+    """The environment of this process without any `POMBO_*`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
 
 
 class Program:
     """A running `pombo`; stdout and stderr go to files."""
 
     def __init__(self, words: tuple[str, ...], folder: Path, env: dict[str, str]) -> None:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
         self._out, self._err = folder / "out", folder / "err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pombo.ops.cli", *words],
-                env={**inherited, **env},
+                env={**stripped_environment(), **env},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -88,6 +81,14 @@ def program(*words: str, folder: Path, **env: str) -> Iterator[Program]:
             running.process.wait(10)
         running.process.kill()
         running.process.wait()
+
+
+def exists(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be reaped does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 def processes_with(text: str) -> dict[int, str]:

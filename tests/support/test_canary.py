@@ -17,9 +17,9 @@ from pombo.producer import Accepted, Rejected
 from pombo.producer.testing import FakeProducer
 from pombo.shared.clock import SystemClock
 from support.canary import ENDS, Canary, password, people, search, secret, zipped
-from support.programs import until
 from support.remains import Listener, Watcher, file_places, redis_places
 from support.talker import bad_events, good_event
+from support.waiting import until
 
 WRITINGS: dict[str, Callable[[str], str]] = {
     "as it is": str,

@@ -13,6 +13,7 @@ from pombo.shared.scripts import script
 from pombo.shared.secrets import Secrets, new_secret
 from pombo.worker.drain import Drain, obstacle
 from pombo.worker.process import check_secrets
+from support.programs import SECRET
 from support.world import World, body
 
 NOW = 1_700_000_000_000
@@ -204,9 +205,7 @@ async def test_secrets_are_wrong_when_they_open_nothing(world: World, secrets: S
     await stranger.rotate_key("bot", "t" * 32, force=True)
     with pytest.raises(ConfigurationError, match="encrypted with another secret"):
         await check_secrets(world.registry)
-    await Registry(world.redis, world.keys, Secrets(["pbs_a-secret-for-tests-and-nothing-else", new])).add(
-        "ours", "o" * 32
-    )
+    await Registry(world.redis, world.keys, Secrets([SECRET, new])).add("ours", "o" * 32)
 
     await check_secrets(stranger)
     await check_secrets(world.registry)

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import orjson
 import pytest
@@ -27,8 +27,9 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
 from pombo.worker.jobs import QUEUE, QUIET_S, RESTARTS, Outage, away_s, enqueue_redrive, queue
+from support.programs import exists
+from support.waiting import until
 
-T = TypeVar("T")
 DEADLINE_S = 60
 MANY = 15_000
 
@@ -88,14 +89,6 @@ def burst(redis: Redis) -> int:
     return int(failures or 0)
 
 
-def until(condition: Callable[[], T], what: str) -> T:
-    ends = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < ends, f"no {what}"
-        time.sleep(0.005)
-    return value
-
-
 @contextmanager
 def jobs_process(err: IO[bytes] | None = None, **env: str) -> Iterator["subprocess.Popen[bytes]"]:
     """The process that runs jobs."""
@@ -116,17 +109,11 @@ def running_job(process: "subprocess.Popen[bytes]") -> int:
 
 def stopped_half_way(redis: Redis, job: Job, process: "subprocess.Popen[bytes]") -> int:
     """Wait until a job has done some of its work, and stop its process with SIGSTOP; its pid."""
-    until(lambda: fetch(redis, job).meta["moved"], "progress")
+    until(lambda: fetch(redis, job).meta["moved"], "progress", poll_s=0.005)
     pid = until(lambda: running_job(process), "process of the job")
     os.kill(pid, signal.SIGSTOP)
     assert 0 < fetch(redis, job).meta["moved"] < MANY
     return pid
-
-
-def gone(pid: int) -> bool:
-    with suppress(FileNotFoundError):
-        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    return True
 
 
 def test_a_redrive_runs_in_any_rq_worker(sync_redis: Redis, bot: str) -> None:
@@ -208,7 +195,7 @@ def test_a_stop_puts_the_running_job_back(sync_redis: Redis, bot: str) -> None:
         pid = stopped_half_way(sync_redis, job, process)
         process.terminate()
         assert 0 == process.wait(DEADLINE_S)
-        until(lambda: gone(pid), "end of the job's process")
+        until(lambda: not exists(pid), "end of the job's process")
 
     assert ("queued", [job.id]) == (fetch(sync_redis, job).get_status(), queue(sync_redis).get_job_ids())
     assert 0 < fetch(sync_redis, job).meta["moved"] < MANY
@@ -221,13 +208,13 @@ def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> N
     bury(sync_redis, *many())
     job = enqueue_redrive(sync_redis, bot, Filter())
     with jobs_process() as process:
-        until(lambda: fetch(sync_redis, job).meta["moved"], "progress")
+        until(lambda: fetch(sync_redis, job).meta["moved"], "progress", poll_s=0.005)
         # Not stopped here: the kernel itself ends stopped processes whose parent is gone.
         sync_redis.client_pause(DEADLINE_S * 1000, all=False)
         pid = running_job(process)
         process.kill()
         process.wait(DEADLINE_S)
-        until(lambda: gone(pid), "end of the job's process")
+        until(lambda: not exists(pid), "end of the job's process")
         sync_redis.client_unpause()
     assert "started" == fetch(sync_redis, job).get_status()
 

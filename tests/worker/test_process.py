@@ -15,10 +15,9 @@ from pombo.shared.connection import connect
 from pombo.shared.flow import pause
 from pombo.shared.keys import Keys
 from pombo.shared.secrets import new_secret
-from support.programs import Program, program, until
+from support.programs import SECRET, Program, program
+from support.waiting import until
 from support.world import World, body
-
-SECRET = "pbs_a-secret-for-tests-and-nothing-else"
 
 Start = Callable[..., AbstractContextManager[Program]]
 

@@ -12,22 +12,31 @@ from redis.exceptions import ResponseError
 from pombo.shared.clock import moment
 from pombo.shared.connection import primaries
 from pombo.shared.flow import Flow, State, redis_now
-from pombo.shared.keys import Keys
+from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import Ledger
 from pombo.shared.registry import Snapshot
 from pombo.shared.sources import Source
-from pombo.worker.membership import PACE
+from pombo.worker.membership import PACE, silence
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The first entry of a partition that holds any, and who holds the partition."""
+
+    at: int
+    """When it was accepted, in ms of Redis' clock."""
+    owner: str
+    """The worker that the lease names; "" for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """One source: its settings, its flow and its ledger."""
+    """One source: its settings, its flow, its ledger, and the heads of its partitions."""
 
     source: Source
     flow: Flow
     ledger: Ledger
-    oldest_ms: int | None = None
-    """When its oldest entry that is still stored was accepted, by Redis' clock; None when it holds none."""
+    heads: Sequence[Head] = ()
 
     @property
     def name(self) -> str:
@@ -38,6 +47,11 @@ class SourceView:
     def state(self) -> State:
         """Whether it may send."""
         return self.flow.state
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When its oldest entry that is still stored was accepted, by Redis' clock; None when it holds none."""
+        return min((head.at for head in self.heads), default=None)
 
     @property
     def oldest_age_s(self) -> float | None:
@@ -95,8 +109,7 @@ class WorkerView:
 
     def alive(self, now: int) -> bool:
         """Whether it beat lately, by its own word, at `now` in ms of Redis' clock; its very first beat counts."""
-        # It wrote the second of its beat before, and seconds are whole: two of them say nothing.
-        return self.beat >= 0 and (not self.at or now / 1000 - self.at - 2.0 < PACE.missing)
+        return self.beat >= 0 and (not self.at or silence(self.at, now / 1000) < PACE.missing)
 
     @classmethod
     def parse(cls, worker_id: str, stored: bytes) -> Self:
@@ -168,8 +181,9 @@ async def read_source(redis: Redis, keys: Keys, source: Source, now: int) -> Sou
         pipe.hgetall(of.flow)
         stored, flow = await pipe.execute()
     ledger = Ledger.parse(stored)
-    oldest = await _oldest(redis, keys, source) if ledger.queued or ledger.in_flight else None
-    return SourceView(source, Flow.parse(flow, now), ledger, oldest)
+    holds = ledger.queued or ledger.in_flight or ledger.queued_bytes
+    heads = await _heads(redis, of, source.partitions) if holds else ()
+    return SourceView(source, Flow.parse(flow, now), ledger, heads)
 
 
 async def read_workers(redis: Redis, keys: Keys) -> list[WorkerView]:
@@ -184,13 +198,18 @@ def silent(before: Sequence[WorkerView], after: Sequence[WorkerView]) -> set[str
     return {worker.id for worker in after if beats.get(worker.id) == worker.beat}
 
 
-async def _oldest(redis: Redis, keys: Keys, source: Source) -> int | None:
-    of = keys.of(source.name)
+async def _heads(redis: Redis, of: SourceKeys, partitions: int) -> Sequence[Head]:
     async with redis.pipeline(transaction=False) as pipe:
-        for partition in range(source.partitions):
-            pipe.xrange(of.stream(partition), count=1)
-        heads = await pipe.execute()
-    return min((int(head[0][0].partition(b"-")[0]) for head in heads if head), default=None)
+        for number in range(partitions):
+            pipe.xrange(of.stream(number), count=1)
+            pipe.get(of.lease(number))
+        replies = await pipe.execute()
+    firsts = zip(replies[::2], replies[1::2], strict=True)
+    return [Head(int(first[0][0].partition(b"-")[0]), _owner(lease)) for first, lease in firsts if first]
+
+
+def _owner(lease: bytes | None) -> str:
+    return (lease or b"").partition(b":")[0].decode()
 
 
 async def _server(redis: Redis) -> RedisView:

@@ -10,7 +10,7 @@ import builtins
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from redis.asyncio import Redis as AsyncRedis
@@ -37,7 +37,7 @@ from redis.retry import Retry
 
 from pombo.shared.cluster import ClusterRedis
 from pombo.shared.errors import ConfigurationError
-from pombo.shared.redisurl import Node, Target, check_url, read_url, read_usable, redact
+from pombo.shared.redisurl import Node, Target, read_url, read_usable, redact
 from pombo.shared.sentinel import Sentinels, aled, led
 from pombo.shared.settings import Settings
 
@@ -48,7 +48,6 @@ __all__ = [
     "aconnect",
     "aline",
     "astray",
-    "check_url",
     "connect",
     "embedded_socket",
     "forsake",
@@ -130,7 +129,8 @@ def connect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONN
     target = read_usable(url)
     if target.kind == "cluster":
         raise ConfigurationError(f"{redact(url)!r} names a cluster, where a Redis that is none is wanted")
-    return _blocking(target, timeout_s, connect_timeout_s)
+    made: Redis = _client(_BLOCKING, target, timeout_s, connect_timeout_s)
+    return made
 
 
 def aconnect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> "AsyncRedis":
@@ -140,7 +140,7 @@ def aconnect(url: str, *, timeout_s: float = 5.0, connect_timeout_s: float = CON
         ConfigurationError: the URL cannot be used.
     """
     target = read_usable(url)
-    make = partial(_asyncio, target, timeout_s, connect_timeout_s)
+    make: Callable[[Node | None], AsyncRedis] = partial(_client, _ASYNCIO, target, timeout_s, connect_timeout_s)
     if target.kind == "cluster":
         return ClusterRedis(target.nodes, make)
     return make(None)
@@ -152,12 +152,12 @@ def line(target: Target, node: Node | None = None) -> Any:
     Raises:
         ConfigurationError: it cannot be made.
     """
-    return _one_line(_blocking(target, None, None, node).connection_pool, target)
+    return _one_line(_client(_BLOCKING, target, None, None, node).connection_pool, target)
 
 
 def aline(target: Target, node: Node | None = None) -> Any:
     """The same for asyncio."""
-    return _one_line(_asyncio(target, None, CONNECT_TIMEOUT_S, node).connection_pool, target)
+    return _one_line(_client(_ASYNCIO, target, None, CONNECT_TIMEOUT_S, node).connection_pool, target)
 
 
 async def primaries(redis: "AsyncRedis") -> "list[AsyncRedis]":
@@ -172,37 +172,36 @@ def _one_line(pool: Any, target: Target) -> Any:
         raise _unusable(target, error) from None
 
 
-def _blocking(
-    target: Target, timeout_s: float | None, connect_timeout_s: float | None, node: Node | None = None
-) -> Redis:
-    options = {**_options(timeout_s, connect_timeout_s), "retry": Retry(NoBackoff(), 0)}
-    made: Redis = _made(Redis, target, target.url, options, lambda kind: kind)
+class _Family(NamedTuple):
+    """What differs between redis-py's blocking classes and those for asyncio."""
+
+    client: Any
+    retry: Any
+    wrap: Callable[[Any], Any]
+    """Makes our connection class of redis-py's."""
+    lead: Callable[[Any], Any]
+    """Makes of that one that follows the sentinels."""
+
+
+def _client(
+    family: _Family, target: Target, timeout_s: float | None, connect_timeout_s: float | None, node: Node | None = None
+) -> Any:
+    options = {**_options(timeout_s, connect_timeout_s), "retry": family.retry(NoBackoff(), 0)}
+    made = _made(family, target, target.url, options)
     _aim(made.connection_pool, node)
     if target.kind == "sentinel":
-        asked = _made(Redis, target, target.sentinel_url, options, lambda kind: kind).connection_pool
-        _lead(made.connection_pool, led, Sentinels(target, asked))
+        asked = _made(family, target, target.sentinel_url, options).connection_pool
+        _lead(made.connection_pool, family.lead, Sentinels(target, asked))
     return made
 
 
-def _asyncio(
-    target: Target, timeout_s: float | None, connect_timeout_s: float | None, node: Node | None = None
-) -> "AsyncRedis":
-    options = {**_options(timeout_s, connect_timeout_s), "retry": AsyncRetry(NoBackoff(), 0)}
-    made: AsyncRedis = _made(AsyncRedis, target, target.url, options, _cancellable)
-    _aim(made.connection_pool, node)
-    if target.kind == "sentinel":
-        asked = _made(AsyncRedis, target, target.sentinel_url, options, _cancellable).connection_pool
-        _lead(made.connection_pool, aled, Sentinels(target, asked))
-    return made
-
-
-def _made(kind: Any, target: Target, url: str, options: dict[str, Any], wrap: Callable[[Any], Any]) -> Any:
+def _made(family: _Family, target: Target, url: str, options: dict[str, Any]) -> Any:
     try:
-        made = kind.from_url(url, **options)
+        made = family.client.from_url(url, **options)
     except (RedisError, ValueError, TypeError) as error:
         raise _unusable(target, error) from None
     pool: Any = made.connection_pool
-    pool.connection_class = wrap(pool.connection_class)
+    pool.connection_class = family.wrap(pool.connection_class)
     return made
 
 
@@ -248,6 +247,10 @@ def _cancellable(kind: Any) -> Any:
                 self.socket_timeout = timeout_s
 
     return Cancellable
+
+
+_BLOCKING = _Family(Redis, Retry, lambda kind: kind, led)
+_ASYNCIO = _Family(AsyncRedis, AsyncRetry, _cancellable, aled)
 
 
 def _options(timeout_s: float | None, connect_timeout_s: float | None) -> dict[str, Any]:

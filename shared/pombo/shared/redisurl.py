@@ -94,16 +94,6 @@ def read_url(url: str) -> Target:
     return Target("server", url)
 
 
-def check_url(url: str) -> str:
-    """Return `url` when a client can be made of it.
-
-    Raises:
-        ConfigurationError: as `read_usable` does.
-    """
-    read_usable(url)
-    return url
-
-
 def read_usable(url: str) -> Target:
     """What a URL names, when also the files of its options can be read now; they may be replaced later.
 

@@ -9,7 +9,6 @@ from redis import Redis
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.keys import Keys
 
-SECRET = "pbs_a-secret-for-tests-and-nothing-else"
 WRITE_KEY = "k" * 32
 DEADLINE_S = 60
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.cli.commands import DEADLINE_S, SECRET, WRITE_KEY, Answer, Cli
+from ops.cli.commands import DEADLINE_S, WRITE_KEY, Answer, Cli
 from pombo.ops.cli import main
+from support.programs import SECRET
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ import orjson
 import pytest
 from redis import Redis
 
-from ops.cli.commands import SECRET, WRITE_KEY, Cli, events
+from ops.cli.commands import WRITE_KEY, Cli, events
 from pombo.ops.cli.crew import metrics_folder
 from pombo.shared.keys import Keys
-from support.programs import Program, end_all, program, until
+from support.programs import SECRET, Program, end_all, program
+from support.waiting import until
 
 Start = Callable[..., AbstractContextManager[Program]]
 

@@ -141,6 +141,17 @@ def test_partitions_whose_worker_is_gone(pombo: Cli, bot: str, sync_redis: Redis
     assert "partitions" not in wrong(pombo("doctor", "--json"))
 
 
+def test_what_redis_lost(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """A loss that nobody has acknowledged is a finding that leads to the audit."""
+    assert "losses" not in wrong(pombo("doctor", "--json"))
+    sync_redis.hset(Keys().of(bot).ledger, "forgotten", 3)
+    sync_redis.xadd(Keys().losses, {"kind": "emptied", "worker": "w"})
+    found = wrong(pombo("doctor", "--json"))["losses"]
+    assert "Redis was emptied at" in found["detail"]
+    assert found["detail"].endswith(f"it forgot accepted events of {bot}")
+    assert "pombo audit --acknowledge" in found["remedy"]
+
+
 def test_no_colours_where_none_are_wanted(program: Cli) -> None:
     """A pipe gets no escape sequences."""
     assert "\x1b" not in program("doctor", NO_COLOR="1", FORCE_COLOR="").out

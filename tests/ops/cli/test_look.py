@@ -116,7 +116,54 @@ def test_audit_finds_what_redis_lost(pombo: Cli, bot: str, sync_redis: Redis) ->
     assert "bot: ledger says 2 queued, the streams hold 0" in text
 
 
+def lose(redis: Redis, source: str) -> None:
+    """Note that Redis forgot events of a source, and that it was emptied once."""
+    of = Keys().of(source)
+    redis.hset(of.ledger, "forgotten", 37)
+    redis.xadd(of.losses, {"kind": "append", "session": "s", "forgotten": 37})
+    redis.xadd(Keys().losses, {"kind": "emptied", "worker": "w"})
+
+
+def test_audit_tells_what_redis_forgot(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """A noted loss is exit code 1 and a sentence, of the source or of the whole, until somebody acknowledges it."""
+    lose(sync_redis, bot)
+    answer = pombo("audit", "--json")
+    told = answer.json["sources"][bot]
+    assert (1, False, False) == (answer.code, answer.json["balanced"], told["balanced"])
+    assert told["problems"][0].startswith("Redis forgot 37 accepted events of 1 producer at 20")
+    assert answer.json["problems"][0].startswith("Redis was emptied at 20")
+    text = pombo("audit").out
+    assert "NOT BALANCED" in text
+    assert "bot: Redis forgot 37" in text
+    assert "\nRedis was emptied at" in text
+    assert "`pombo audit --acknowledge` clears" in text
+
+
+def test_audit_acknowledge(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """It shows the losses, asks, clears them and audits again; nobody to ask and no are no."""
+    lose(sync_redis, bot)
+    assert 2 == pombo("audit", "--acknowledge", stdin="").code
+    refused = pombo("audit", "--acknowledge", stdin="n\n")
+    assert (1, True) == (refused.code, "bot: Redis forgot 37" in refused.err)
+    assert "Clear 2 notes of what Redis lost?" in refused.err
+    assert not pombo("audit", "--json").json["balanced"]
+    answer = pombo("audit", "--acknowledge", "--json", "--yes")
+    assert (0, True, []) == (answer.code, answer.json["balanced"], answer.json["sources"][bot]["problems"])
+    assert (0, True) == (pombo("audit").code, pombo("audit", "--json").json["balanced"])
+    again = pombo("audit", "--acknowledge", "--yes")
+    assert (1, True) == (again.code, "nothing to acknowledge" in again.err)
+
+
+def test_acknowledging_mends_nothing_else(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """What does not balance stays so: only the notes are cleared."""
+    lose(sync_redis, bot)
+    sync_redis.hset(Keys().of(bot).ledger, "accepted", 3)
+    answer = pombo("audit", "--acknowledge", "--yes")
+    assert (1, True) == (answer.code, "the ledger does not balance" in answer.out)
+    assert "forgot" not in answer.out
+
+
 def test_audit_without_sources(pombo: Cli) -> None:
     """Nothing to audit is balanced."""
-    assert {"sources": {}, "balanced": True} == pombo("audit", "--json").json
+    assert {"sources": {}, "problems": [], "balanced": True} == pombo("audit", "--json").json
     assert pombo("audit").code == 0

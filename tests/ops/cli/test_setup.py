@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.cli.commands import SECRET, Cli, said
+from ops.cli.commands import Cli, said
 from pombo.shared.secrets import Secrets
+from support.programs import SECRET
 
 
 def test_secret_is_fit_for_use(pombo: Cli) -> None:

@@ -10,10 +10,11 @@ from pombo.shared.connection import aconnect
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
+from support.programs import SECRET
 
 OTHER_KEY = "o" * 32
 OTHER_SECRET = "pbs_another-secret-that-knows-nothing-of-the-first"
-OTHER_SECRET_PAIR = f"{OTHER_SECRET},pbs_a-secret-for-tests-and-nothing-else"
+OTHER_SECRET_PAIR = f"{OTHER_SECRET},{SECRET}"
 
 
 def stored_key(url: str, secrets: Secrets, name: str = "bot") -> str:

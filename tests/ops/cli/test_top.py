@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from ops.cli.commands import DEADLINE_S, Cli, events, said
-from support.programs import until
+from support.waiting import until
 
 ALTERNATE, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
 

@@ -7,10 +7,11 @@ import orjson
 import pytest
 from redis import Redis
 
-from ops.cli.commands import SECRET, WRITE_KEY, Cli, said
+from ops.cli.commands import WRITE_KEY, Cli, said
 from pombo.ops.trial import EVENT, INTEGRATIONS, USER
 from pombo.shared.keys import Keys
-from support.programs import program, until
+from support.programs import SECRET, program
+from support.waiting import until
 
 
 @pytest.fixture

@@ -23,6 +23,16 @@ class Pace:
 PACE = Pace()
 
 
+def silence(at: float, now: float) -> float:
+    """Seconds that a worker has certainly been silent.
+
+    Args:
+        at: what it wrote at its last beat: the second of the beat before. Seconds are whole, so two say nothing.
+        now: Redis' clock in seconds.
+    """
+    return now - at - 2.0
+
+
 @dataclass(slots=True)
 class _Sighting:
     beat: int

@@ -19,7 +19,7 @@ class Memory:
 
     Args:
         link: the line to Redis.
-        keys: of the source; the hash `ids` holds the table, and the buckets' names begin with its own.
+        keys: of the source; the hash `ids` holds the table.
         now: asks Redis' clock (ms).
     """
 
@@ -75,7 +75,7 @@ class Memory:
 
     def buckets(self, spread: int) -> list[str]:
         """Where an id of this spread may be remembered, newest generation first."""
-        return [f"{self.key}:{g.number}:{spread % g.buckets}" for g in self.table.generations]
+        return [self._keys.bucket(g.number, spread % g.buckets) for g in self.table.generations]
 
 
 def _seconds(milliseconds: int | None) -> str:

@@ -68,7 +68,7 @@ def send(
             output.note("warning: POMBO_DISABLED is set: events are checked and discarded")
         path = rejects or Path("pombo-send.rejects.ndjson" if file == "-" else f"{file}.rejects.ndjson")
         sender = Sender(
-            source, Rejects(path, source=None if file == "-" else Path(file)), lenient=lenient,
+            source, Rejects(path, source=None if file == "-" else Path(file)), settings, lenient=lenient,
             patience_s=patience if there else min(patience, AWAY_S),
         )  # fmt: skip
         interrupted = _send(sender, stream, _size(file), drain=there)

@@ -10,7 +10,7 @@ from pombo.ops.cli.lines import Line, read_lines
 from pombo.ops.cli.rejects import Reject, Rejects
 from pombo.producer import Producer, Receipt, Rejected, Spooled
 from pombo.shared.prepared import new_message_id
-from pombo.shared.settings import read_settings
+from pombo.shared.settings import Settings
 
 UNDER_WAY = 5_000
 """Events whose outcome is still open, at most: half of the producer's buffer."""
@@ -35,17 +35,19 @@ class Sender:
     `patience_s` seconds to accept an event: more than in a bot, as nobody's dialogue waits for it.
     """
 
-    def __init__(self, source: str, rejects: Rejects, *, lenient: bool, patience_s: float) -> None:
+    def __init__(self, source: str, rejects: Rejects, settings: Settings, *, lenient: bool, patience_s: float) -> None:
         self.source = source
         self.rejects = rejects
         self.accepted = self.spooled = self.lines = 0
         """Events accepted, those of them by way of the spool, and the number of the last line read."""
         self.complaints: list[str] = []
+        self._settings = settings
         self._strict = not lenient
         self._patience_s = patience_s
         self._open: deque[_Sent] = deque()
         self._producer = Producer(
             source,
+            settings=settings,
             budget_s=patience_s,
             when_full="block",
             block_timeout_s=patience_s,
@@ -88,7 +90,7 @@ class Sender:
 
     def held(self) -> int:
         """Events of the source in the spool."""
-        settings = read_settings()
+        settings = self._settings
         if settings.spool_dir is None or settings.disabled:
             return 0
         from pombo.producer.spool import read_spool, spool_path

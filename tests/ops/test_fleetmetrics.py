@@ -140,6 +140,14 @@ def test_values_are_the_ledgers(settings: Settings, secrets: Secrets, bot: str) 
     assert size > 0
 
 
+def test_what_redis_forgot_is_an_imbalance(settings: Settings, secrets: Secrets, bot: str, sync_redis: Redis) -> None:
+    """Until a loss is acknowledged the books do not balance."""
+    name = 'pombo_ledger_imbalance{source="bot"}'
+    before = shown(fleet_registry(settings, secrets))[name]
+    sync_redis.hset(Keys().of("bot").ledger, mapping={"forgotten": 37, "fallen": 5})
+    assert before + 37 == shown(fleet_registry(settings, secrets))[name]
+
+
 async def test_a_scrape_reads_anew(
     redis: AsyncRedis, keys: Keys, settings: Settings, secrets: Secrets, bot: str
 ) -> None:

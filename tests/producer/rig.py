@@ -107,14 +107,15 @@ class Append:
     types: str
     batches: list[tuple[str, int, int, bytes]]
     digest: str
+    known: int = 0
 
     @classmethod
     def read(cls, command: Sequence[Any]) -> "Append":
         number = command[2]
         keys, args = list(command[3 : 3 + number]), list(command[3 + number :])
-        parts = [(args[at], args[at + 1], args[at + 2], args[at + 3]) for at in range(6, len(args), 4)]
+        parts = [(args[at], args[at + 1], args[at + 2], args[at + 3]) for at in range(6, len(args) - 1, 4)]
         digest = hashlib.sha256(repr((keys, args)).encode()).hexdigest()
-        return cls(keys, args[0], args[1], args[2], args[5], parts, digest)
+        return cls(keys[:-1], args[0], args[1], args[2], args[5], parts, digest, args[-1])
 
     @property
     def size(self) -> int:
@@ -140,6 +141,8 @@ class Server:
     queued: int = 0
     streams: dict[str, list[str]] = field(default_factory=dict)
     sessions: dict[str, tuple[int, list[Any]]] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)
+    forgotten: int = 0
     appends: list[Append] = field(default_factory=list)
     announced: list[str] = field(default_factory=list)
 
@@ -169,7 +172,11 @@ class Server:
         for name, batch in zip(append.keys[2:], append.batches, strict=True):
             one = Append(append.keys, "", 0, 0, "", [batch], "")
             self.streams.setdefault(name, []).extend(one.ids)
-        self.sessions[session] = (append.sequence, [b"ok", self.queued, 1, b"1-1"])
+        total = self.totals.get(session, 0)
+        forgot = max(0, append.known - total)
+        self.forgotten += forgot
+        self.totals[session] = max(append.known, total) + len(append.ids)
+        self.sessions[session] = (append.sequence, [b"ok", self.queued, 1, self.totals[session], forgot, b"1-1"])
         return self.sessions[session][1]
 
     @property

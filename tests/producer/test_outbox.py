@@ -116,10 +116,11 @@ class TestContract:
         command = bench.step.command
         partition = partition_of("u1", 4)
         session = str(command[4])
-        assert ("EVALSHA", script("append").sha, 3) == command[:3]
-        assert ("pombo:{bot}:ledger", session, f"pombo:{{bot}}:stream:{partition}") == command[3:6]
+        assert ("EVALSHA", script("append").sha, 4) == command[:3]
+        keys = ("pombo:{bot}:ledger", session, f"pombo:{{bot}}:stream:{partition}", "pombo:{bot}:losses")
+        assert keys == command[3:7]
         assert session.startswith("pombo:{bot}:session:")
-        assert ("first", 1, 5000, 172_800, "pombo:wake", "track=2", f"bot/{partition}", 2) == command[6:14]
+        assert ("first", 1, 5000, 172_800, "pombo:wake", "track=2", f"bot/{partition}", 2) == command[7:15]
 
     def test_script_is_sent_when_unknown(self) -> None:
         """A server without the script gets its text, and the flush is not in doubt for it."""
@@ -401,6 +402,17 @@ class TestSource:
         (receipt,) = bench.put()
         bench.settle()
         assert "unknown_source" == reason(receipt)
+
+    def test_removed_in_doubt(self) -> None:
+        """What may have come through before its source was gone is not said to be refused."""
+        bench = Bench()
+        (doubtful,) = bench.put()
+        bench.to_append()
+        bench.fail(LOST)
+        bench.server.source = bench.server.ledger = None
+        (later,) = bench.put()
+        bench.settle()
+        assert ("unconfirmed", "unknown_source") == (reason(doubtful), reason(later))
 
     def test_ledger_missing(self) -> None:
         """A registered source without a ledger is trouble, tried until the budget ends."""

@@ -11,10 +11,12 @@ from redis.asyncio import Redis as AsyncRedis
 from pombo.producer import Accepted, Producer
 from pombo.producer.links import AsyncLink, Link
 from pombo.producer.steps import Ask, NotSentError
+from pombo.shared.audit import audit
 from pombo.shared.connection import aconnect, connect, forsake, transient
 from pombo.shared.settings import Settings
 from support import servers
-from support.servers import PASSWORD, Park, Sentinel, Shape, until
+from support.servers import PASSWORD, Park, Sentinel, Shape
+from support.waiting import until
 from support.world import World
 
 TRANSIENT = (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.ReadOnlyError)
@@ -208,6 +210,39 @@ async def test_links_follow_and_tell_what_was_not_sent(service: Sentinel) -> Non
     assert port == (await links[1].ask(Ask(("CONFIG", "GET", "port"), 5)))[1]
     links[0].close()
     await links[1].close()
+
+
+async def test_what_a_failover_lost_is_named(world: World, service: Sentinel) -> None:
+    """A replica that was cut off becomes the primary: what it lacks of each producer is counted, and all goes on."""
+    await world.add()
+    worker = world.start()
+    settings = Settings(redis_url=service.url)
+    with Producer("bot", settings=settings, budget_s=25) as one, Producer("bot", settings=settings, budget_s=25) as two:
+        await asyncio.to_thread(one.track("u1", "Said").result, 20)
+        await world.drained()
+        await asyncio.to_thread(until, service.followed, "replica in step")
+        old = service.primary()
+        await asyncio.to_thread(service.cut_off, service.replica())
+        receipts = [one.track(f"u{n}", "Said") for n in range(30)] + [two.track(f"u{n}", "Said") for n in range(7)]
+        for receipt in receipts:
+            await asyncio.to_thread(receipt.result, 20)
+        await world.drained()
+        beats = worker.pool.fleet._confirmed + 3
+        await world.until(lambda: worker.pool.fleet._confirmed >= beats, "beats that the replica never gets")
+        old.kill()
+        for producer in (one, two):
+            await asyncio.to_thread(producer.track("u1", "Said", message_id="last").result, 25)
+
+    async def noted() -> bool:
+        found = await audit(world.redis, world.keys, await world.registry.snapshot())
+        return bool(found.problems) and found.sources["bot"].ledger.forgotten == 37
+
+    await world.until(noted, "the loss")
+    await world.until(lambda: "last" in world.kept(), "the last event")
+    found = await audit(world.redis, world.keys, await world.registry.snapshot())
+    assert "Redis forgot 37 accepted events of 2 producers " in found.sources["bot"].lost[0]
+    assert not found.sources["bot"].differences
+    await worker.finish()
 
 
 async def test_events_go_on_after_a_failover(world: World, service: Sentinel) -> None:

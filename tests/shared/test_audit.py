@@ -69,12 +69,12 @@ async def test_new_source_is_balanced(redis: Redis, keys: Keys, secrets: Secrets
 
     counters = ("accepted", "delivered", "deduplicated", "dead", "discarded", "erased", "queued", "in_flight")
     source = {**dict.fromkeys(counters, 0), "balanced": True, "problems": []}
-    assert {"sources": {"bot": source}, "balanced": True} == report.describe()
+    assert {"sources": {"bot": source}, "problems": [], "balanced": True} == report.describe()
 
 
 async def test_no_sources_are_balanced(redis: Redis, keys: Keys) -> None:
     """An empty registry has an empty, balanced report."""
-    assert {"sources": {}, "balanced": True} == (await audit(redis, keys, Snapshot(0, {}))).describe()
+    assert {"sources": {}, "problems": [], "balanced": True} == (await audit(redis, keys, Snapshot(0, {}))).describe()
 
 
 async def test_busy_source_is_balanced(redis: Redis, keys: Keys, of: SourceKeys) -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,23 +23,13 @@ from redis.exceptions import RedisError
 from pombo.ops.serverbinary import bundled_program
 from pombo.shared.connection import connect
 from support.certificates import make_certificate, tls_relay
+from support.waiting import until
 
-T = TypeVar("T")
-DEADLINE_S = 30.0
 SHAPES = ("tcp", "unix", "tls", "sentinel", "cluster")
 PASSWORD = "only-for-tests"
 SERVICE = "main"
 SLOTS = 16_384
 _TRIES = 5
-
-
-def until(condition: Callable[[], T], what: str) -> T:
-    """Return `condition()` as soon as it is true; fail when that takes too long."""
-    ends = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < ends, f"no {what} within {DEADLINE_S:g} s"
-        time.sleep(0.02)
-    return value
 
 
 def server_program() -> str:
@@ -61,6 +50,7 @@ class Server:
     def __init__(self, folder: Path, port: int, **options: object) -> None:
         folder.mkdir(exist_ok=True)
         self.port = port
+        self.given = options
         self._folder = folder
         self._options: dict[str, object] = {
             "port": port, "dir": folder, "logfile": folder / "log", "save": "", "appendonly": "no", "daemonize": "no",
@@ -76,9 +66,9 @@ class Server:
     def lives(self) -> bool:
         return self.process.poll() is None
 
-    def client(self) -> Redis:
+    def client(self, db: int = 0) -> Redis:
         """A client of the tests' own."""
-        return Redis(port=self.port, password=self._options.get("requirepass"), socket_timeout=5)  # type: ignore[arg-type]
+        return Redis(port=self.port, db=db, password=self._options.get("requirepass"), socket_timeout=5)  # type: ignore[arg-type]
 
     def settled(self) -> bool:
         """Whether it listens, or has ended."""
@@ -102,6 +92,11 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    @property
+    def log_of_writes(self) -> Path:
+        """The file to which it appends what is written, when it does."""
+        return max((self._folder / "appendonlydir").glob("*.incr.aof"))
+
     def freeze(self) -> None:
         """Have it answer nobody, though its connections stay."""
         self.process.send_signal(signal.SIGSTOP)
@@ -109,8 +104,9 @@ class Server:
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def restart(self) -> None:
-        """Start it again, on what its folder holds."""
+    def restart(self, **options: object) -> None:
+        """Start it again, on what its folder holds; with more options."""
+        self._options |= {name.replace("_", "-"): value for name, value in options.items()}
         self.process = self._spawn()
         until(self.answers, "answer of the server")
 
@@ -138,6 +134,17 @@ def running(folder: Path, **options: object) -> Iterator[Server]:
         finally:
             server.kill()
     raise AssertionError((folder / "log").read_text("utf-8", "replace"))
+
+
+@contextmanager
+def left_by(dead: Server) -> Iterator[Server]:
+    """A server on a copy of what another one left behind: what that one knew when it died."""
+    options = {name: value for name, value in dead.given.items() if name != "replicaof"}
+    with scratch() as folder:
+        shutil.copytree(dead._folder, folder / "copy")
+        with running(folder / "copy", **options) as server:
+            until(server.answers, "answer of the copy")
+            yield server
 
 
 def free_port() -> int:
@@ -234,6 +241,21 @@ class Sentinel(Shape):
                 return False
         return True
 
+    def cut_off(self, replica: Server) -> None:
+        """Have the replica follow no more, though it lives: what is written from now on it never gets."""
+        with replica.client() as client:
+            client.config_set("masterauth", "wrong")
+        primary = self.primary()
+        with primary.client() as client:
+            client.client_kill_filter(_type="replica")
+            until(lambda: not client.info("replication")["connected_slaves"], "primary without replica")
+
+    def set_patience(self, patience_ms: int) -> None:
+        """Have the sentinels take a server for dead after so long a silence."""
+        for sentinel in self.sentinels:
+            with sentinel.client() as client:
+                client.execute_command("SENTINEL", "SET", SERVICE, "down-after-milliseconds", patience_ms)
+
     def begin_failover(self) -> None:
         """Have the sentinels begin a failover."""
         with self.sentinels[0].client() as client:
@@ -242,6 +264,8 @@ class Sentinel(Shape):
 
 class Cluster(Shape):
     """Three primaries with a third of the slots each."""
+
+    nodes = 3
 
     def __init__(self, servers: list[Server], jobs_url: str) -> None:
         # Two nodes are enough to enter it by.
@@ -288,9 +312,13 @@ class Cluster(Shape):
         told = _text(info) if not isinstance(info, Mapping) else "\n".join(f"{k}:{v}" for k, v in info.items())
         return "cluster_state:ok" in told and len(slots) >= len(self.servers)
 
+    def holders(self) -> list[Server]:
+        """The servers that may hold slots."""
+        return self.servers
+
     def owner(self, slot: int) -> Server:
-        """Who holds a slot, by the first server's word."""
-        with self.servers[0].client() as client:
+        """Who holds a slot, by the word of the first server that lives."""
+        with next(server for server in self.servers if server.lives).client() as client:
             rows: Any = _raw(client, "CLUSTER", "SLOTS")
         port = next(row[2][1] for row in rows if row[0] <= slot <= row[1])
         return next(server for server in self.servers if server.port == port)
@@ -315,7 +343,7 @@ class Cluster(Shape):
         source = self.owner(slot)
         with target.client() as client:
             name = _id(client)
-        for server in (target, source, *self.servers):
+        for server in (target, source, *self.holders()):
             with server.client() as client:
                 client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
 
@@ -327,6 +355,9 @@ class Cluster(Shape):
             pass
         self.end_move(slot, target)
         return target
+
+
+AnyCluster = TypeVar("AnyCluster", bound=Cluster)
 
 
 def _raw(client: Redis, *words: Any) -> Any:
@@ -358,6 +389,7 @@ def tcp(**options: object) -> Iterator[Shape]:
 def unix(**options: object) -> Iterator[Shape]:
     """A server on a Unix socket."""
     with scratch() as folder, running(folder, unixsocket=folder / "s", **options) as server:
+        until(server.answers, "answer of the server")  # It listens on the socket last.
         yield Alone(f"unix://{folder / 's'}", server)
 
 
@@ -429,9 +461,14 @@ class _Guard(Server):
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-@contextmanager
-def cluster(**options: object) -> Iterator[Cluster]:
+def cluster(**options: object) -> AbstractContextManager[Cluster]:
     """Three primaries, and a server beside them for the jobs."""
+    return nodes(Cluster, options)
+
+
+@contextmanager
+def nodes(kind: type[AnyCluster], options: Mapping[str, object]) -> Iterator[AnyCluster]:
+    """A cluster of some kind, and a server beside it for the jobs."""
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         servers = [
@@ -441,9 +478,9 @@ def cluster(**options: object) -> Iterator[Cluster]:
                     cluster_node_timeout=2000, cluster_config_file=folder / str(number) / "nodes", **options,
                 )
             )
-            for number in range(3)
+            for number in range(kind.nodes)
         ]  # fmt: skip
-        made = Cluster(servers, stack.enter_context(unix()).url)
+        made = kind(servers, stack.enter_context(unix()).url)
         made.bind()
         yield made
 

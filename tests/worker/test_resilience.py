@@ -80,7 +80,7 @@ async def test_a_known_answer_is_not_unknown_after_a_restart(world: World) -> No
 
 
 async def test_one_unreadable_key_stops_one_source(world: World) -> None:
-    """A source whose key this worker cannot decrypt is let go; the others flow on."""
+    """A source whose key this worker cannot decrypt is let go, with its leases; the others flow on."""
     for name in ("one", "two"):
         source = await world.add(name, name[0] * 32)
         await world.append(source, 0, [body(f"{name}-1")])
@@ -92,6 +92,7 @@ async def test_one_unreadable_key_stops_one_source(world: World) -> None:
     await world.redis.incr(world.keys.version)
     await world.redis.publish(world.keys.wake, "one")
     await world.until(lambda: "one" not in worker.pool.lanes, "source one to be let go")
+    assert not any(await world.redis.mget([world.keys.of("one").lease(p) for p in range(4)]))
     await world.append(await world.registry.get("two"), 0, [body("two-2")])
     await world.drained("two")
     assert ["two-1", "two-2"] == world.kept("t" * 32)

@@ -76,14 +76,19 @@ async def test_own_token_is_not_another_one(stored: StoredSource) -> None:
 
 # -- beats ---------------------------------------------------------------------------------------------------
 
-FLEET = [Keys().workers, Keys().active]
+FLEET = [Keys().workers, Keys().active, Keys().epoch, Keys().losses]
+
+
+async def beat(redis: Redis, worker: str, number: int, *, last: int = 0, epoch: Any = "", sure: bool = True) -> Any:
+    """Beat for the `number`th time; what was answered last is as given."""
+    return await run(redis, "beat", FLEET, worker, f'{{"v":1,"beat":{number}}}', number, last, epoch, int(sure))
 
 
 async def test_beat_shows_the_fleet(redis: Redis) -> None:
     """A beat writes the worker down and reads all workers, all active partitions and the time."""
     await run(redis, "announce", [FLEET[1]], "bot/0", "bot/1")
-    await run(redis, "beat", FLEET, "a", "first")
-    now, workers, active = await run(redis, "beat", FLEET, "b", "second")
+    await run(redis, "beat", FLEET, "a", "first", 1, 0, "", 1)
+    now, workers, active, *_ = await run(redis, "beat", FLEET, "b", "second", 1, 0, "", 1)
     assert {b"a": b"first", b"b": b"second"} == dict(zip(workers[::2], workers[1::2], strict=True))
     assert [b"bot/0", b"bot/1"] == active[::2]
     assert all(abs(now - int(score)) <= 1 for score in active[1::2])
@@ -91,16 +96,83 @@ async def test_beat_shows_the_fleet(redis: Redis) -> None:
 
 async def test_repeated_beat_changes_nothing(redis: Redis) -> None:
     """A beat whose reply was lost may be repeated."""
-    first = await run(redis, "beat", FLEET, "a", "1")
-    assert first[1:] == (await run(redis, "beat", FLEET, "a", "1"))[1:]
+    first = await run(redis, "beat", FLEET, "a", "1", 1, 0, "", 1)
+    assert first[1:] == (await run(redis, "beat", FLEET, "a", "1", 1, 0, "", 1))[1:]
 
 
 async def test_goodbye_takes_a_worker_off(redis: Redis) -> None:
     """A worker that leaves is gone at once, and may leave twice."""
-    await run(redis, "beat", FLEET, "a", "1")
-    await run(redis, "beat", FLEET, "b", "1")
+    await run(redis, "beat", FLEET, "a", "1", 1, 0, "", 1)
+    await run(redis, "beat", FLEET, "b", "1", 1, 0, "", 1)
     for _ in range(2):
         assert [b"b", b"1"] == (await run(redis, "beat", FLEET, "a", ""))[1]
+
+
+async def answered(redis: Redis, worker: str, number: int, **last: Any) -> tuple[Any, str]:
+    """What a beat says of Redis: its epoch, and what it lost."""
+    *_, epoch, loss = await beat(redis, worker, number, **last)
+    return epoch, loss.decode()
+
+
+async def losses(redis: Redis) -> list[tuple[str, str]]:
+    found: Any = await redis.xrange(FLEET[3])
+    return [(fields[b"kind"].decode(), fields[b"worker"].decode()) for _, fields in found]
+
+
+async def test_beats_of_a_whole_redis(redis: Redis) -> None:
+    """While Redis keeps what it has, all beats are of one epoch, and nothing is noted."""
+    epoch, loss = await answered(redis, "a", 1)
+    assert (epoch, "") == await answered(redis, "b", 1)
+    assert (epoch, "") == await answered(redis, "a", 2, last=1, epoch=epoch)
+    assert ("", []) == (loss, await losses(redis))
+
+
+async def test_an_emptied_redis_is_noted_by_each_worker(redis: Redis) -> None:
+    """A flush is seen by each worker's next beat, however long ago its last one was; then a new epoch is in force."""
+    epoch, _ = await answered(redis, "a", 1)
+    await answered(redis, "b", 1)
+    await redis.flushall()
+    fresh, loss = await answered(redis, "a", 2, last=1, epoch=epoch, sure=False)
+    assert ("emptied", True) == (loss, fresh != epoch)
+    assert (fresh, "emptied") == await answered(redis, "b", 2, last=1, epoch=epoch)
+    assert (fresh, "") == await answered(redis, "a", 3, last=2, epoch=fresh)
+    assert [("emptied", "a"), ("emptied", "b")] == await losses(redis)
+
+
+async def test_an_older_state_is_noted(redis: Redis) -> None:
+    """A beat that was answered and is gone again tells of an older state of Redis."""
+    epoch, _ = await answered(redis, "a", 1)
+    older: Any = await redis.hgetall(FLEET[0])
+    await answered(redis, "a", 2, last=1, epoch=epoch)
+    await redis.hset(FLEET[0], mapping=older)
+    assert (epoch, "older") == await answered(redis, "a", 3, last=2, epoch=epoch, sure=False)
+    assert [("older", "a")] == await losses(redis)
+
+
+@pytest.mark.parametrize(("sure", "loss"), [(True, "older"), (False, "")])
+async def test_who_was_silent_for_long_may_have_been_forgotten(redis: Redis, sure: bool, loss: str) -> None:
+    """A missing description is a loss only where nobody else can have taken it away."""
+    epoch, _ = await answered(redis, "a", 1)
+    await redis.hdel(FLEET[0], "a")
+    assert (epoch, loss) == await answered(redis, "a", 2, last=1, epoch=epoch, sure=sure)
+
+
+async def test_a_loss_is_noted_once_by_a_worker(redis: Redis) -> None:
+    """A beat whose answer stayed out has noted the loss; the next one, that knows no better, does not."""
+    epoch, _ = await answered(redis, "a", 1)
+    await redis.flushall()
+    await answered(redis, "a", 2, last=1, epoch=epoch)
+    _, loss = await answered(redis, "a", 3, last=1, epoch=epoch)
+    assert ("", [("emptied", "a")]) == (loss, await losses(redis))
+
+
+async def test_a_late_beat_is_no_older_state(redis: Redis) -> None:
+    """A beat that comes behind its successor changes nothing, so nobody takes it for an older state."""
+    epoch, _ = await answered(redis, "a", 1)
+    await answered(redis, "a", 3, last=1, epoch=epoch)
+    await answered(redis, "a", 2, last=1, epoch=epoch)
+    assert (epoch, "") == await answered(redis, "a", 4, last=3, epoch=epoch)
+    assert [] == await losses(redis)
 
 
 async def test_announcements_never_go_back(redis: Redis) -> None:
@@ -113,9 +185,9 @@ async def test_announcements_never_go_back(redis: Redis) -> None:
 async def test_prune_forgets_what_has_not_moved(redis: Redis) -> None:
     """Workers and partitions go if they are still as they were seen."""
     for worker in "abc":
-        await run(redis, "beat", FLEET, worker, f"{worker}1")
+        await run(redis, "beat", FLEET, worker, f"{worker}1", 1, 0, "", 1)
     await redis.zadd(FLEET[1], {"bot/0": 100, "bot/1": 100, "bot/2": 100})
-    await run(redis, "beat", FLEET, "b", "b2")
+    await run(redis, "beat", FLEET, "b", "b2", 1, 0, "", 1)
     await redis.zadd(FLEET[1], {"bot/1": 101})
     arguments = [2, "a", "a1", "b", "b1", "bot/0", "100", "bot/1", "100"]
     assert 2 == await run(redis, "prune", FLEET, *arguments)
@@ -127,7 +199,7 @@ async def test_prune_forgets_what_has_not_moved(redis: Redis) -> None:
 @pytest.mark.parametrize("arguments", [[0], [1, "a", "1"], [0, "bot/0", "100"], [1, "no", "x", "bot/no", "1"]])
 async def test_prune_takes_any_mix(redis: Redis, arguments: list[Any]) -> None:
     """Workers alone, partitions alone, nothing, or what was never there: each is fine."""
-    await run(redis, "beat", FLEET, "a", "1")
+    await run(redis, "beat", FLEET, "a", "1", 1, 0, "", 1)
     await redis.zadd(FLEET[1], {"bot/0": 100})
     expected = {"a", "bot/0"} & {str(argument) for argument in arguments}
     assert len(expected) == await run(redis, "prune", FLEET, *arguments)

@@ -10,14 +10,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pombo.ops.overview import Overview, SourceView, read_overview
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import aconnect, redis_url
 from pombo.shared.flow import State
-from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
 from pombo.shared.settings import Settings
@@ -72,7 +70,7 @@ class FleetCollector(Collector):
             snapshot = await Registry(redis, keys, self._secrets).snapshot()
             overview = await read_overview(redis, keys, snapshot)
             live = self._live(overview)
-            return Reading(overview, live, await _unowned(redis, keys, overview, live))
+            return Reading(overview, live, _unowned(overview, live))
         finally:
             await redis.aclose()
 
@@ -92,21 +90,10 @@ def fleet_registry(settings: Settings, secrets: Secrets) -> CollectorRegistry:
     return registry
 
 
-async def _unowned(redis: Redis, keys: Keys, overview: Overview, live: Set[str]) -> dict[str, int]:
+def _unowned(overview: Overview, live: Set[str]) -> dict[str, int]:
     """Partitions that hold entries and whose lease is nobody's, or a worker's that does not live."""
-    found = dict.fromkeys(overview.sources, 0)
-    for name, view in overview.sources.items():
-        if not view.ledger.queued_bytes:
-            continue
-        of, numbers = keys.of(name), range(view.source.partitions)
-        async with redis.pipeline(transaction=False) as pipe:
-            for number in numbers:
-                pipe.xlen(of.stream(number))
-                pipe.get(of.lease(number))
-            replies = await pipe.execute()
-        owners = [(lease or b"").partition(b":")[0].decode() for lease in replies[1::2]]
-        found[name] = sum(bool(n) and owner not in live for n, owner in zip(replies[::2], owners, strict=True))
-    return found
+    views = overview.sources.items()
+    return {name: sum(head.owner not in live for head in view.heads) for name, view in views}
 
 
 def families(reading: Reading | None) -> list[Metric]:
@@ -160,7 +147,8 @@ def _hold(view: SourceView) -> float:
 def _imbalance(view: SourceView) -> int:
     ledger = view.ledger
     became = (ledger.delivered, ledger.deduplicated, ledger.dead, ledger.discarded, ledger.erased)
-    return ledger.accepted - sum(became) - ledger.queued - ledger.in_flight
+    lost = max(ledger.forgotten, ledger.fallen)
+    return ledger.accepted - sum(became) - ledger.queued - ledger.in_flight + lost
 
 
 _SIMPLE: Final[Sequence[tuple[str, str, Callable[[SourceView], float]]]] = (
@@ -188,7 +176,7 @@ _SIMPLE: Final[Sequence[tuple[str, str, Callable[[SourceView], float]]]] = (
     ),
     (
         "pombo_ledger_imbalance",
-        "Accepted events less all that they became; not 0 is a defect.",
+        "Accepted events less all that they became, and what Redis forgot unacknowledged; not 0 is a defect.",
         _imbalance,
     ),
 )

@@ -12,7 +12,7 @@ A round goes over all sources that have events, some appends each.
 
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from pombo.producer.flush import MAX_BATCHES, MAX_FLUSH_RAW, Answer, Flush, appe
 from pombo.producer.spooled import BACKLOG_FULL, NO_LEDGER, UNKNOWN_SOURCE, UNREADABLE
 from pombo.producer.spoolrows import Attempt, Head
 from pombo.producer.steps import WEATHER, Disk, Flow, NotSentError, Sleep
+from pombo.producer.tally import Tally
 from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError, StoredVersionError
@@ -71,6 +72,7 @@ class _Lane:
     room: int = _MOST
     gone: str = ""
     """The incarnation that is not the source's any more, if a look at the registry now says so too."""
+    tally: Tally = field(default_factory=Tally)
 
 
 @dataclass(slots=True)
@@ -153,7 +155,7 @@ class Drain:
             if batch is None:
                 break
             try:
-                answer = yield from self._append(batch.flush)
+                answer = yield from self._append(lane, batch.flush)
             except (*WEATHER, ValueError) as error:
                 if not batch.flush.doubtful:
                     yield Disk(partial(self._spool.drop, name, batch.attempt))
@@ -210,11 +212,15 @@ class Drain:
         flush.doubtful = True
         return _Batch(flush, attempt)
 
-    def _append(self, flush: Flush) -> Flow[Answer]:
+    def _append(self, lane: _Lane, flush: Flush) -> Flow[Answer]:
         began = self._clock.monotonic()
+        lane.tally.prepare(flush, began)
         answer = yield from append(flush, lambda: TIMEOUTS_S[self._patience])
         if self._clock.monotonic() - began < QUICK_S:
             self._patience = 0
+        if answer.kind == "ok" and flush.sent.session == self._session:
+            # What others began goes under their sessions, once: of those nothing is known here.
+            lane.tally.note(flush, answer, began)
         return answer
 
     def _judge(self, name: str, lane: _Lane, batch: _Batch, answer: Answer) -> Flow[bool]:

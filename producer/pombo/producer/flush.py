@@ -88,6 +88,8 @@ class Flush:
         self.source = source
         self.sent = Sent(session, sequence, source.incarnation)
         self.doubtful = False
+        self.known = 0
+        """Events of its session that Redis accepted before, if it must know of them; 0 when that is not known."""
         self.count, drafts = cut(events, source.partitions, whole=whole)
         """Events not given up yet."""
         self.events = events[: self.count]
@@ -102,6 +104,7 @@ class Flush:
             own.ledger,
             own.session(session),
             *(own.stream(partition) for partition, _ in self.batches),
+            own.losses,
         ]
         self.args: list[Argument] = [
             source.incarnation,
@@ -116,7 +119,7 @@ class Flush:
 
     def command(self, *script: Argument) -> tuple[Argument, ...]:
         """The command that runs the script: `EVALSHA` and its hash, or `EVAL` and its text."""
-        return (*script, len(self.keys), *self.keys, *self.args)
+        return (*script, len(self.keys), *self.keys, *self.args, self.known)
 
     def fitting(self, queued: int) -> int:
         """How many of its events a backlog that holds `queued` bytes may still take, by their mean size."""
@@ -128,10 +131,16 @@ def _batch_args(source: str, partition: int, batch: RecordBatch) -> tuple[Argume
 
 
 class Answer(NamedTuple):
-    """The append's answer; `queued` is the backlog's bytes, where it says them."""
+    """The append's answer.
+
+    `queued` is the backlog's bytes, where it says them; `total` the events accepted in the session up to now, and
+    `forgotten` how many of those before Redis had lost.
+    """
 
     kind: Literal["ok", "full", "stale", "unknown"]
     queued: int = 0
+    total: int = 0
+    forgotten: int = 0
 
 
 def read_answer(reply: Any) -> Answer:
@@ -141,7 +150,9 @@ def read_answer(reply: Any) -> Answer:
         ValueError: it is none of its answers.
     """
     match reply:
-        case [b"ok", int(queued), *_]:
+        case [b"ok", int(queued), int(), int(total), int(forgotten), *_]:
+            return Answer("ok", queued, total, forgotten)
+        case [b"ok", int(queued), *_]:  # Stored by an older pombo, whose append is repeated.
             return Answer("ok", queued)
         case [b"full", int(queued)]:
             return Answer("full", queued)
@@ -174,7 +185,8 @@ def append(flush: Flush, timeout_s: Callable[[], float]) -> Flow[Answer]:
             flush.doubtful = before
         raise
     answer = read_answer(reply)
-    flush.doubtful = before and answer.kind == "full"
+    # Neither says what became of an earlier attempt: there was room then, or there was the source.
+    flush.doubtful = before and answer.kind in {"full", "unknown"}
     return answer
 
 

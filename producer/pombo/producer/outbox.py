@@ -29,6 +29,7 @@ from pombo.producer.receipts import Accepted, Reason, Rejected, Spooled
 from pombo.producer.rejections import Rejections, logger
 from pombo.producer.spooled import UNKNOWN_SOURCE, Holding, Shelf
 from pombo.producer.steps import WEATHER, Disk, Flow, NotSentError, Sleep
+from pombo.producer.tally import Tally
 from pombo.producer.trouble import Trouble, backlog_full, no_ledger, unknown_source, unwritten
 from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
@@ -70,6 +71,7 @@ class Outbox:
         self._directory = Directory(keys, options.source, clock)
         self._session = secrets.token_hex(12)
         self._sequence = 0
+        self._tally = Tally()
         self._taken: list[Pending] = []
         self._flush: Flush | None = None
         self._room = MAX_BATCHES * MAX_EVENTS
@@ -79,6 +81,8 @@ class Outbox:
         self._failures = 0
         self._given_up: Flush | None = None
         """The last flush of the session, if all of it was given up in doubt."""
+        self._left_behind = 0
+        """How many of the oldest events may have come to an incarnation of the source that is no more."""
         self._announcements = Announcements(keys, clock)
         self._overflow = Overflow(spool, options, clock)
 
@@ -142,12 +146,16 @@ class Outbox:
                 self._refuse_unknown()
                 return
             flush = self._form(source)
+            asked = self._clock.monotonic()
+            self._tally.prepare(flush, asked)
             answer = yield from append(flush, self._timeout)
         except WEATHER as error:
             self._weather(error.__cause__ if isinstance(error, NotSentError) else error)
         except (StoredVersionError, ValueError) as error:
             self._weather(error)
         else:
+            if answer.kind == "ok":
+                self._tally.note(flush, answer, asked)
             self._judge(flush, answer)
             if answer.kind == "ok":
                 yield from self._announcements.make(flush)
@@ -251,6 +259,8 @@ class Outbox:
         """Look the source up again: it was removed, or added anew, and earlier appends are gone with it."""
         self._directory.forget()
         self._announcements.forget()
+        if flush.doubtful:
+            self._left_behind = max(self._left_behind, flush.count)
         self._flush = None
         again = self._trouble is not None
         self._failed(no_ledger(flush.source.name))
@@ -349,7 +359,8 @@ class Outbox:
         trouble = self._trouble
         assert trouble is not None
         flush = self._flush
-        doubtful = min(count, flush.count) if flush is not None and flush.doubtful else 0
+        in_doubt = flush.count if flush is not None and flush.doubtful else 0
+        doubtful = min(count, max(in_doubt, self._left_behind))
         done = self._taken[:count]
         outcomes = [
             (trouble.in_doubt if index < doubtful else trouble).rejection(pending) for index, pending in enumerate(done)
@@ -368,4 +379,5 @@ class Outbox:
 
     def _leave(self, done: list[Pending]) -> None:
         del self._taken[: len(done)]
+        self._left_behind = max(0, self._left_behind - len(done))
         self._buffer.release(done)

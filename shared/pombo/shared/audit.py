@@ -2,11 +2,11 @@
 
 The ledger alone could only agree with itself. So one script a source counts the events in its streams,
 in-flight records and dead letters, and reads the ledger at the same moment: a difference is a bug, or data
-that Redis lost.
+that Redis lost. What Redis lost of both alike, witnesses have noted (`losses.py`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from redis.asyncio import Redis
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from pombo.shared.batches import VERSION as BATCH_VERSION
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
+from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
 from pombo.shared.scripts import script
 from pombo.shared.sources import Source
@@ -32,16 +33,23 @@ class SourceAudit:
     """Numbers that do not agree, or could not be compared: the source is not balanced."""
     remarks: tuple[str, ...] = ()
     """What needs somebody's attention, though every event is accounted for."""
+    losses: Losses = field(default_factory=Losses)
+    """What Redis is known to have lost, and nobody has acknowledged."""
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The same as sentences: the source is not balanced."""
+        return tuple(self.losses.sentences(self.ledger))
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Everything found, as sentences."""
-        return self.differences + self.remarks
+        return self.differences + self.lost + self.remarks
 
     @property
     def balanced(self) -> bool:
         """Whether every accepted event is accounted for."""
-        return not self.differences
+        return not self.differences and not self.lost
 
     def describe(self) -> dict[str, Any]:
         """The source's part of the report as JSON."""
@@ -50,33 +58,41 @@ class SourceAudit:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """All sources' audits by name."""
+    """All sources' audits by name, and what Redis lost beside them."""
 
     sources: dict[str, SourceAudit]
+    losses: Losses = field(default_factory=Losses)
+    """What is no source's: Redis was emptied, or came back in an older state."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with no single source, as sentences."""
+        return tuple(self.losses.fleet_sentences())
 
     @property
     def balanced(self) -> bool:
-        """Whether all sources are."""
-        return all(source.balanced for source in self.sources.values())
+        """Whether all sources are, and nothing was lost beside them."""
+        return not self.problems and all(source.balanced for source in self.sources.values())
 
     def describe(self) -> dict[str, Any]:
-        """The report as JSON: `{"sources": {NAME: {…}}, "balanced": bool}`."""
+        """The report as JSON: `{"sources": {NAME: {…}}, "problems": [str], "balanced": bool}`."""
         sources = {name: audit.describe() for name, audit in self.sources.items()}
-        return {"sources": sources, "balanced": self.balanced}
+        return {"sources": sources, "problems": list(self.problems), "balanced": self.balanced}
 
 
 async def audit(redis: Redis, keys: Keys, snapshot: Snapshot) -> AuditReport:
     """Audit every source of the registry, one after the other; those that cannot be read are not balanced."""
     sources = {name: await audit_source(redis, keys, source) for name, source in snapshot.sources.items()}
     unreadable = {name: _unreadable() for name in snapshot.unreadable}
-    return AuditReport(dict(sorted({**sources, **unreadable}.items())))
+    return AuditReport(dict(sorted({**sources, **unreadable}.items())), await read_fleet_losses(redis, keys))
 
 
 async def audit_source(redis: Redis, keys: Keys, source: Source) -> SourceAudit:
     """Recount one source and compare."""
     of = keys.of(source.name)
     streams = [key for p in range(source.partitions) for key in (of.stream(p), of.record(p))]
-    reply = await script("recount").acall(redis, [of.ledger, of.dead, *streams], [BATCH_VERSION, RECORD_VERSION, PAGE])
+    touched = [of.ledger, of.dead, of.losses, *streams]
+    reply = await script("recount").acall(redis, touched, [BATCH_VERSION, RECORD_VERSION, PAGE])
     return judge(source, Recount.parse(reply))
 
 
@@ -139,14 +155,15 @@ class Recount:
     dead: int
     dead_bytes: int
     partitions: tuple[Partition, ...]
+    losses: Losses = field(default_factory=Losses)
 
     @classmethod
     def parse(cls, reply: Sequence[Any]) -> Self:
         """Read the reply of `recount.lua`."""
-        fields, dead, dead_bytes, *rows = reply
+        fields, dead, dead_bytes, losses, *rows = reply
         ledger = Ledger.parse(dict(zip(fields[::2], fields[1::2], strict=True)))
         partitions = (Partition.parse(p, row) for p, row in enumerate(rows))
-        return cls(ledger, dead, dead_bytes, tuple(partitions))
+        return cls(ledger, dead, dead_bytes, tuple(partitions), Losses.parse(losses))
 
     @property
     def readable(self) -> bool:
@@ -162,7 +179,7 @@ def judge(source: Source, recount: Recount) -> SourceAudit:
         *_differences(recount),
         *(sentence for p in recount.partitions for sentence in _record(p)),
     )
-    return SourceAudit(recount.ledger, differences, tuple(_remarks(recount)))
+    return SourceAudit(recount.ledger, differences, tuple(_remarks(recount)), recount.losses)
 
 
 def _incarnation(source: Source, ledger: Ledger) -> Iterator[str]:

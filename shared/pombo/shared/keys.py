@@ -12,6 +12,8 @@ source, whose name holds none.
 | `NS:{@registry}:version` | int | registry | kept | moves at each change of any source; what workers watch |
 | `NS:{@fleet}:workers` | hash | workers | until stopped or silent | worker id → JSON with its beat counter |
 | `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis' seconds when last announced |
+| `NS:{@fleet}:epoch` | string | workers | kept | made by the first beat: another one means that Redis was emptied |
+| `NS:{@fleet}:losses` | stream | workers | until acknowledged, the last 100 | what workers saw Redis lose |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
 | `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, breaker, pace, last success |
@@ -19,10 +21,11 @@ source, whose name holds none.
 | `NS:{S}:stream:P` | stream | producers, lease holder | with the source | record batches in order |
 | `NS:{S}:lease:P` | string | workers | until released | `worker id:fencing token` of the holder |
 | `NS:{S}:record:P` | hash | lease holder | until acked | the in-flight record |
-| `NS:{S}:session:I` | hash | producer session I | 48 h after use | last sequence and its reply |
+| `NS:{S}:session:I` | hash | producer session I | 48 h after use | last sequence, its reply, events accepted |
 | `NS:{S}:ids` | hash | workers | with the source | generations of the idempotency store |
 | `NS:{S}:ids:G:B` | set of ints | workers | twice the window | bucket B of generation G |
 | `NS:{S}:dead` | stream | workers append, jobs remove | until redriven or discarded | dead letters |
+| `NS:{S}:losses` | stream | producers, workers | until acknowledged, the last 100 | what Redis forgot of the source |
 | `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
 """
 
@@ -58,6 +61,14 @@ class Keys:
     @property
     def active(self) -> str:
         return f"{self.namespace}:{{@fleet}}:active"
+
+    @property
+    def epoch(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:epoch"
+
+    @property
+    def losses(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:losses"
 
     @property
     def wake(self) -> str:
@@ -96,6 +107,10 @@ class SourceKeys:
     def dead(self) -> str:
         return f"{self.prefix}:dead"
 
+    @property
+    def losses(self) -> str:
+        return f"{self.prefix}:losses"
+
     def stream(self, partition: int) -> str:
         return f"{self.prefix}:stream:{partition}"
 
@@ -108,5 +123,9 @@ class SourceKeys:
     def session(self, session: str) -> str:
         return f"{self.prefix}:session:{session}"
 
+    def buckets(self, generation: int) -> str:
+        """What the names of its buckets begin with: a claim makes some thousand of them."""
+        return f"{self.ids}:{generation}:"
+
     def bucket(self, generation: int, bucket: int) -> str:
-        return f"{self.prefix}:ids:{generation}:{bucket}"
+        return f"{self.buckets(generation)}{bucket}"

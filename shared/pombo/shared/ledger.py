@@ -46,6 +46,10 @@ class Ledger:
     """Compressed bytes of the streams' entries, those in flight included."""
     dead_bytes: int = 0
     """Bytes of the dead letters held now, headers and payloads."""
+    forgotten: int = 0
+    """Accepted events that Redis lost the trace of, as their producers saw, until somebody acknowledges it."""
+    fallen: int = 0
+    """By how much workers saw counters fall at least, until the same."""
     accepted_by_type: Mapping[str, int] = field(default_factory=dict)
     died_by_reason: Mapping[str, int] = field(default_factory=dict)
     """Ever died, by reason; a redrive takes nothing off."""
@@ -60,6 +64,8 @@ class Ledger:
             incarnation=text.get("incarnation"),
             queued_bytes=int(text.get("queued_bytes", 0)),
             dead_bytes=int(text.get("dead_bytes", 0)),
+            forgotten=int(text.get("forgotten", 0)),
+            fallen=int(text.get("fallen", 0)),
             accepted_by_type=_family(text, "accepted:"),
             died_by_reason=_family(text, "died:"),
             dead_by_reason=_family(text, "dead:"),

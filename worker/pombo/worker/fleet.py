@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from pombo.shared.clock import Clock
 from pombo.shared.keys import Keys
-from pombo.shared.scripts import script
+from pombo.shared.scripts import Argument, script
 from pombo.worker.assignment import assign
 from pombo.worker.link import Link
-from pombo.worker.membership import PACE, Membership, Pace
+from pombo.worker.membership import PACE, Membership, Pace, silence
 from pombo.worker.store import new_token
 
 IDLE_S = 120
@@ -64,26 +64,38 @@ class Fleet:
         self._active: dict[str, int] = {}
         self._seconds = 0
         self._shown = float("-inf")
+        self._confirmed, self._epoch = 0, ""
         self._started = clock.now().isoformat(timespec="seconds")
 
-    async def show(self, partitions: int) -> None:
-        """Beat once, telling how many partitions this worker holds; raises what the client raises."""
+    async def show(self, partitions: int) -> str:
+        """Beat once, telling how many partitions this worker holds; raises what the client raises.
+
+        Returns:
+            What Redis lost since the last beat: `emptied`, `older` when an older state of it came back, or nothing.
+        """
         begun = self._clock.monotonic()
         if begun - self._shown > self._guard.pace.fence:
             # We were stopped or cut off: what we remember of the others' silence is our own.
             self._membership.excuse(begun)
-        self._beat += 1
-        keys = [self._keys.workers, self._keys.active]
-        reply = await script("beat").acall(self._redis, keys, [self.id, self._describe(partitions)])
+        # Until it is answered the counter stands: who hears nothing sends nothing, so others must take over.
+        self._beat = self._confirmed + 1
+        # Others take away who is silent for long, and a worker that leaves itself.
+        sure = begun - self._shown < self._guard.pace.forget / 2 and not self.stopping
+        args: list[Argument] = [self.id, self._describe(partitions), self._beat, self._confirmed, self._epoch]
+        reply = await script("beat").acall(self._redis, self._beat_keys(), [*args, int(sure)])
+        self._confirmed, self._epoch = self._beat, reply[3].decode()
         self._seconds = int(reply[0])
         self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
         self._active = {k.decode(): int(float(v)) for k, v in zip(reply[2][::2], reply[2][1::2], strict=True)}
         beats = {worker: _read_beat(text) for worker, text in self._workers.items()}
-        # Each wrote the second of its beat before, and seconds are whole: two of them say nothing.
-        silences = {w: self._seconds - _read_at(text, self._seconds) - 2.0 for w, text in self._workers.items()}
+        silences = {w: silence(_read_at(text, self._seconds), self._seconds) for w, text in self._workers.items()}
         self._membership.observe(beats, self._clock.monotonic(), silences)
         self._guard.confirm(begun)
         self._shown = begun
+        return str(reply[4].decode())
+
+    def _beat_keys(self) -> list[str]:
+        return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses]
 
     def _describe(self, partitions: int) -> bytes:
         return orjson.dumps({
@@ -135,7 +147,7 @@ class Fleet:
 
     async def leave(self, link: Link) -> None:
         """Say goodbye, so that nobody waits for this worker's silence."""
-        await link.script("beat", [self._keys.workers, self._keys.active], [self.id, ""])
+        await link.script("beat", self._beat_keys(), [self.id, ""])
 
 
 @lru_cache(maxsize=1)

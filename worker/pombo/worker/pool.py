@@ -1,7 +1,7 @@
 """A worker process: its beat, its leases, and a lane for each source it has partitions of."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +22,7 @@ from pombo.worker.limit import Limit, limit_of
 from pombo.worker.link import Link
 from pombo.worker.rounds import Round, turn
 from pombo.worker.store import SourceStore, new_token
+from pombo.worker.watch import Life, Watch
 
 log = get_logger("pombo.worker.pool")
 
@@ -61,6 +62,7 @@ class Pool:
         self._registry = registry
         self._tools = tools
         self._link = Link(redis, tools.clock, tools.metrics)
+        self._watch = Watch(self._link, keys, self.fleet.id, tools.clock)
         self._version = -1
         self._nudged = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -93,14 +95,22 @@ class Pool:
 
     async def _live(self) -> None:
         while True:
+            # Before the beat: what ends after it may end because Redis lost its source.
+            lives = {Life(name, lane.source.incarnation) for name, lane in self.lanes.items()}
             try:
                 async with asyncio.timeout(_BEAT_TIMEOUT_S):
-                    await self.fleet.show(sum(len(lane.holdings) for lane in self.lanes.values()))
+                    lost = await self.fleet.show(sum(len(lane.holdings) for lane in self.lanes.values()))
             except (RedisError, OSError) as error:
                 await self._link.failed("beat", error, "beat")
                 self.fleet.excuse()
             else:
                 self._link.worked("beat")
+                if lost:
+                    self._watch.lost(lost)
+                    # A registry made anew may count the same version, and an older state knows other leases.
+                    self._version, self._round = -1, Round(SWEEP_S, SWEEPS)
+                else:
+                    self._watch.keep(lives)
             self._nudged.set()
             await self._tools.clock.sleep(self._guard.pace.beat)
 
@@ -112,6 +122,7 @@ class Pool:
                 continue
             try:
                 async with asyncio.timeout(_TEND_TIMEOUT_S):
+                    await self._watch.tell()
                     await self._reload()
                     self._tell_changes()
                     await self._rebalance()
@@ -185,12 +196,20 @@ class Pool:
         await self._link.script("block", [self._keys.of(name).flow], [f"{BLOCKED}key", str(error)])
 
     async def _close_lane(self, name: str) -> None:
-        lane = self.lanes.pop(name)
+        """End a source's work here, and hand its leases back: somebody else may do what we cannot.
+
+        Cut off half way it may be called again.
+        """
+        lane = self.lanes[name]
         lane.stop()
         lane.abandon()
-        await _end([self._loops.pop(name)])
+        await _end([self._loops[name]])
+        await lane.finished()
+        if lane.holdings:
+            await lane.store.change_leases([(h.partition, h.lease, "") for h in lane.holdings.values()])
         for partition in list(lane.holdings):
             lane.forget(partition)
+        del self.lanes[name], self._loops[name]
 
     # -- partitions -----------------------------------------------------------------------------------------------
 
@@ -258,13 +277,14 @@ class Pool:
         await self.fleet.prune(self._link, idle)
 
     async def _peek_at(self, name: str, lane: Lane) -> list[str]:
-        """Look at one source's partitions that do nothing; those that are idle."""
+        """Look at one source: what Redis lost of it, and which of its partitions that do nothing are idle."""
+        sight = await lane.store.look()
+        await self._watch.seen(name, sight)
         waiting = [p for p, holding in lane.holdings.items() if holding.part is None and not holding.ahead]
         if not waiting:
             return []
         # One question for all of them: most sources are empty most of the time.
-        some = await lane.store.holds_entries()
-        lengths = await lane.store.lengths(waiting) if some else [0] * len(waiting)
+        lengths = await lane.store.lengths(waiting) if sight.holds else [0] * len(waiting)
         for partition, length in zip(waiting, lengths, strict=True):
             if length:
                 lane.wake(partition)
@@ -280,12 +300,25 @@ class Pool:
 
     async def _sweep_one(self, source: Source) -> None:
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
-        if not await store.holds_entries():
+        if not (await store.look()).holds:
             return
         lengths = await store.lengths(range(source.partitions))
-        found = [f"{source.name}/{partition}" for partition, length in enumerate(lengths) if length]
+        found = [partition for partition, length in enumerate(lengths) if length]
         if found:
-            await self._link.script("announce", [self._keys.active], found)
+            await self._link.script("announce", [self._keys.active], [f"{source.name}/{p}" for p in found])
+            await self._disclaim(store, found)
+
+    async def _disclaim(self, store: SourceStore, partitions: Sequence[int]) -> None:
+        """Hand back leases that have our name and that we do not know of, or nobody would ever serve them.
+
+        Redis came back in an older state, or the answer to their acquisition never came.
+        """
+        lane = self.lanes.get(store.source.name)
+        held: Collection[int] = lane.holdings if lane is not None else ()
+        leases = zip(partitions, await store.leases(partitions), strict=True)
+        strange = [(p, lease, "") for p, lease in leases if p not in held and lease.startswith(f"{self.fleet.id}:")]
+        if strange:
+            await store.change_leases(strange)
 
     async def _listen(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from pombo.shared import batches
+from pombo.shared.audit import RECORD_VERSION
 from pombo.shared.clock import Clock
 from pombo.shared.deadletters import full_reason
 from pombo.shared.errors import CorruptBatchError, StoredVersionError
@@ -21,10 +22,10 @@ from pombo.worker.limit import Closed, GroupBucket, limit_of
 from pombo.worker.link import Link
 from pombo.worker.memory import Memory
 from pombo.worker.parts import Chunk, Entry, Part, after, ranges
+from pombo.worker.watch import FIELDS, Sight
 
 log = get_logger("pombo.worker.store")
 
-RECORD_VERSION = "1"
 _RECORD_FIELDS = {"id", "first", "last", "done", "attempts", "sent_at", "unknown_since", "failing_since"}
 _DIGITS = 15
 """Of a count or size in an entry; Python refuses to read very long ones, and `bury` treats them the same."""
@@ -109,11 +110,10 @@ class SourceStore:
 
         return [_entries(reply) for reply in await self._link.run("read", call)]
 
-    async def holds_entries(self) -> bool:
-        """Whether any partition holds entries, in flight or not, by the ledger."""
-        redis, counters = self._link.redis, ["queued", "queued_bytes"]
-        found = await self._link.run("ledger", lambda: redis.hmget(self._keys.ledger, counters))
-        return any(int(count or 0) for count in found)
+    async def look(self) -> Sight:
+        """What the ledger says."""
+        redis = self._link.redis
+        return Sight.parse(await self._link.run("ledger", lambda: redis.hmget(self._keys.ledger, list(FIELDS))))
 
     async def lengths(self, partitions: Iterable[int]) -> list[int]:
         """Entries in each of these partitions."""
@@ -189,7 +189,7 @@ class SourceStore:
     def _claim_arguments(
         self, parts: Sequence[Part], hashed: Sequence[Sequence[tuple[int, int]]], table: Table
     ) -> tuple[list[str], list[Argument]]:
-        generations = [(f"{self._keys.ids}:{g.number}:", g.buckets) for g in table.generations]
+        generations = [(self._keys.buckets(g.number), g.buckets) for g in table.generations]
         limit = self.limit.own
         plan = {
             "incarnation": self.source.incarnation, "rate": limit.rate, "burst": limit.burst, "table": table.version,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pombo.ops.cli import dead, diagnosis, jobs, look, running, send, setup, sources, tracing, watching
+from pombo.ops.cli import audit, dead, diagnosis, jobs, look, running, send, setup, sources, tracing, watching
 from pombo.ops.cli.options import examples
 
 ORDER = (
@@ -66,7 +66,7 @@ def command() -> Any:
     app.command("send", epilog=send.EXAMPLES)(send.send)
     app.command("status", epilog=look.STATUS_EXAMPLES)(look.status)
     app.command("top", epilog=watching.EXAMPLES)(watching.top)
-    app.command("audit", epilog=look.AUDIT_EXAMPLES)(look.audit)
+    app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
     app.command("doctor", epilog=diagnosis.EXAMPLES)(diagnosis.doctor)
     app.command("trace", epilog=tracing.EXAMPLES)(tracing.trace)
     app.add_typer(dead.group, name="dead")

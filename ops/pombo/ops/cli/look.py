@@ -1,4 +1,4 @@
-"""`pombo status` and `pombo audit`: how it goes, and whether the books are right."""
+"""`pombo status`: how it goes."""
 
 import asyncio
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,7 @@ import typer
 
 from pombo.ops import wording
 from pombo.ops.cli import output
-from pombo.ops.cli.failures import UNWELL, one_line
+from pombo.ops.cli.failures import one_line
 from pombo.ops.cli.options import Json, examples
 from pombo.ops.cli.sources import note_unreadable
 
@@ -16,16 +16,12 @@ if TYPE_CHECKING:
 
     from pombo.ops.cli.session import Session
     from pombo.ops.overview import Overview, SourceView, WorkerView
-    from pombo.shared.audit import AuditReport
 
 STATUS_EXAMPLES = examples(
     "pombo status",
     "pombo status --beats 3",
     "pombo status --json | jq '.sources.bot.queued_events'",
 )
-AUDIT_EXAMPLES = examples("pombo audit", "pombo audit --json")
-RECOUNT_TIMEOUT_S = 120.0
-"""How long one source's recount may take: it reads every entry."""
 LOOK_S = 0.1
 
 
@@ -130,41 +126,3 @@ def _worker_row(worker: "WorkerView", silent: set[str]) -> tuple[object, ...]:
     said = "silent" if worker.id in silent else "stopping" if worker.stopping else None
     pid = None if worker.pid is None else str(worker.pid)
     return (worker.id, pid, worker.partitions, output.local(worker.started), said)
-
-
-def audit(as_json: Json = False) -> int:
-    """Compare the ledgers with a recount of the data.
-
-    Exit code 1 when they differ: a source that is not balanced lost events, or counted them wrongly.
-    """
-    from pombo.ops.cli.session import Session, run
-    from pombo.shared import audit as audits
-
-    async def work(session: Session) -> "AuditReport":
-        return await audits.audit(session.redis, session.keys, await session.sources.snapshot())
-
-    report = run(work, timeout_s=RECOUNT_TIMEOUT_S)
-    if as_json:
-        output.write_json(report.describe())
-    else:
-        _show_audit(report)
-    return 0 if report.balanced else UNWELL
-
-
-def _show_audit(report: "AuditReport") -> None:
-    from pombo.shared.ledger import COUNTERS
-
-    if not report.sources:
-        output.say("There are no sources, so there is nothing to audit.")
-        return
-    output.show_table(
-        ("source", *(f">{counter.replace('_', ' ')}" for counter in COUNTERS), "verdict"),
-        [
-            (name, *one.ledger.describe().values(), "balanced" if one.balanced else "NOT BALANCED")
-            for name, one in report.sources.items()
-        ],
-        keep=("source",),
-    )
-    for name, one in report.sources.items():
-        for problem in one.problems:
-            output.say(f"{name}: {problem}")

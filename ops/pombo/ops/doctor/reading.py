@@ -2,19 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from pombo.ops.doctor.fleet import Jobs
 from pombo.ops.doctor.server import Server
-from pombo.ops.overview import SourceView, WorkerView, read_source, read_workers
+from pombo.ops.overview import Head, SourceView, WorkerView, read_source, read_workers
 from pombo.shared.connection import primaries
 from pombo.shared.flow import redis_now
 from pombo.shared.keys import Keys
+from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
 from pombo.shared.sources import Source
 
@@ -37,6 +38,8 @@ class Installation:
     sealed: Mapping[str, bytes]
     now: int
     """Redis' clock in ms."""
+    losses: Losses = field(default_factory=Losses)
+    """What workers saw Redis lose, beside what sources' ledgers tell."""
 
 
 async def read_servers(redis: Redis, *, embedded: bool = False) -> list[Server]:
@@ -73,37 +76,23 @@ async def read_installation(redis: Redis, keys: Keys, snapshot: Snapshot) -> Ins
     alive = {worker.id for worker in workers if worker.alive(now)}
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def look(source: Source) -> tuple[SourceView, int]:
+    async def look(source: Source) -> SourceView:
         async with gate:
-            view = await read_source(redis, keys, source, now)
-            holds = view.ledger.queued + view.ledger.in_flight > 0
-            return view, await _unowned(redis, keys, source, alive, now) if holds else 0
+            return await read_source(redis, keys, source, now)
 
-    found = await asyncio.gather(*(look(source) for source in snapshot.sources.values()))
+    views = await asyncio.gather(*(look(source) for source in snapshot.sources.values()))
+    unowned = {view.name: sum(_is_unowned(head, alive, now) for head in view.heads) for view in views}
     sealed = cast("dict[bytes, bytes]", await redis.hgetall(keys.secrets))
     return Installation(
-        views=[view for view, _ in found], unreadable=snapshot.unreadable, workers=workers,
-        unowned={view.name: count for view, count in found if count},
+        views=views, unreadable=snapshot.unreadable, workers=workers,
+        unowned={name: count for name, count in unowned.items() if count},
         sealed={name.decode(): stored for name, stored in sealed.items()}, now=now,
+        losses=await read_fleet_losses(redis, keys),
     )  # fmt: skip
 
 
-async def _unowned(redis: Redis, keys: Keys, source: Source, alive: set[str], now: int) -> int:
-    of, numbers = keys.of(source.name), range(source.partitions)
-    async with redis.pipeline(transaction=False) as pipe:
-        for number in numbers:
-            pipe.xrange(of.stream(number), count=1)
-            pipe.get(of.lease(number))
-        replies = await pipe.execute()
-    owners = [(lease or b"").partition(b":")[0].decode() for lease in replies[1::2]]
-    return sum(
-        bool(head) and _waited(head, now) > OLD_MS and owner not in alive
-        for head, owner in zip(replies[::2], owners, strict=True)
-    )
-
-
-def _waited(head: Sequence[Any], now: int) -> int:
-    return now - int(head[0][0].partition(b"-")[0])
+def _is_unowned(head: Head, alive: Set[str], now: int) -> bool:
+    return now - head.at > OLD_MS and head.owner not in alive
 
 
 def read_jobs(url: str) -> Jobs:

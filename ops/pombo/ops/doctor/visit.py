@@ -1,7 +1,7 @@
 """The doctor's visit: reads all it can reach at once, and judges it; it ends within seconds and never raises."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
@@ -13,11 +13,13 @@ from pombo.ops.doctor.check import Check, Report, failed
 from pombo.ops.doctor.fleet import fleet_checks, jobs_check
 from pombo.ops.doctor.keys import key_checks, open_keys
 from pombo.ops.doctor.local import disabled_check, metrics_checks, read_secrets
+from pombo.ops.doctor.losses import losses_check
 from pombo.ops.doctor.reading import Installation, read_clock, read_installation, read_jobs, read_servers
 from pombo.ops.doctor.sources import source_checks
 from pombo.ops.doctor.spool import spool_checks
 from pombo.shared.connection import aconnect, redact, redis_url
 from pombo.shared.errors import PomboError
+from pombo.shared.redisurl import Kind, read_url
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, new_secret
 from pombo.shared.settings import Settings, read_settings
@@ -26,6 +28,7 @@ REDIS_S = 6.0
 """For everything that is read from Redis."""
 ANSWER_S = 2.0
 """For one answer of it."""
+_SHAPES: Mapping[Kind, str] = {"server": "one server", "sentinel": "found by Sentinel", "cluster": "a cluster"}
 
 
 async def visit(settings: Settings | None = None) -> Report:
@@ -45,7 +48,7 @@ async def _look(settings: Settings) -> list[Check]:
     else:
         checks.append(secret_check)
         if settings.jobs_redis_url:
-            checks.append(await _jobs(settings, clustered=False))
+            checks.append(await _jobs(settings))
     checks += spool_checks(settings, known)
     return [*checks, disabled_check(settings), *metrics_checks(settings.metrics_port)]
 
@@ -88,7 +91,7 @@ async def _read(settings: Settings, redis: Redis, checks: list[Check]) -> Instal
 
 def reached(url: str, servers: Sequence[server.Server]) -> Check:
     """What answers at a URL; a node of a cluster that is taken for a whole server holds only some of the sources."""
-    if "cluster" not in url.partition("://")[0] and any(one.number("cluster_enabled") for one in servers):
+    if read_url(url).kind != "cluster" and any(one.number("cluster_enabled") for one in servers):
         detail = f"{redact(url)} is one node of a cluster: sources whose slots are on others cannot be reached"
         return Check("redis", False, detail, "write POMBO_REDIS_URL as redis+cluster://HOST:PORT")
     return Check("redis", True, f"{redact(url)} answers: {shape(url)}")
@@ -96,34 +99,29 @@ def reached(url: str, servers: Sequence[server.Server]) -> Check:
 
 def shape(url: str) -> str:
     """What kind of Redis a URL leads to, in words."""
-    scheme = url.partition("://")[0]
-    names = {
-        "unix": "a server of this machine, over a Unix socket", "redis": "one server",
-        "rediss": "one server, over TLS",
-    }  # fmt: skip
-    for part, words in (("sentinel", "found by Sentinel"), ("cluster", "a cluster")):
-        if part in scheme:
-            return words + (", over TLS" if scheme.startswith("rediss") else "")
-    return names.get(scheme, scheme)
+    if url.startswith("unix:"):
+        return "a server of this machine, over a Unix socket"
+    return _SHAPES[read_url(url).kind] + (", over TLS" if url.startswith("rediss") else "")
 
 
 async def _judge(settings: Settings, found: Installation, secrets: Secrets | None, secret_check: Check) -> list[Check]:
     sources = [view.source for view in found.views]
     names = endpoints.roots(sources)
-    jobs = asyncio.create_task(_jobs(settings, clustered="cluster" in redis_url(settings).partition("://")[0]))
+    jobs = asyncio.create_task(_jobs(settings))
     answers = await asyncio.to_thread(endpoints.probe, [*names])
     return [
         secret_check,
         *(key_checks(open_keys(sources, found.sealed, secrets)) if secrets else ()),
         *source_checks(found.views, found.unreadable),
+        losses_check(found.views, found.losses),
         *endpoints.endpoint_checks(names, answers),
         *fleet_checks(found.workers, found.views, found.unowned, found.now),
         await jobs,
     ]
 
 
-async def _jobs(settings: Settings, *, clustered: bool) -> Check:
-    if clustered and not settings.jobs_redis_url:
+async def _jobs(settings: Settings) -> Check:
+    if not settings.jobs_redis_url and read_url(redis_url(settings)).kind == "cluster":
         detail = "RQ does not run on a cluster, and POMBO_JOBS_REDIS_URL is not set: no redrives, no exports"
         return Check("jobs", False, detail, "set POMBO_JOBS_REDIS_URL to a Redis without cluster, everywhere")
     url = settings.jobs_redis_url or redis_url(settings)

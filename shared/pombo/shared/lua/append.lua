@@ -1,22 +1,25 @@
 #!lua
 -- Append one flush of a producer: its record batches, the ledger and a wake-up hint, in one step.
 --
--- KEYS  1 ledger   2 session   3… the stream of each record batch, in the order of ARGV
+-- KEYS  1 ledger   2 session   3… the stream of each record batch, in the order of ARGV   last: losses, with its ARGV
 -- ARGV  1 incarnation of the source   2 sequence of this flush (integer > 0)   3 backlog limit in bytes (0: none)
 --       4 session lifetime in seconds   5 wake channel   6 events by type as "type=count,…"
 --       then per record batch: 1 wake message   2 events   3 raw bytes   4 payload
--- Returns  {"ok", queued bytes, idle (1 if a stream was empty), entry id…}   the flush is in the queue
+--       last: events that Redis accepted in this session before, as its owner was told (0 or left out: not known)
+-- Returns  {"ok", queued bytes, idle (1 if a stream was empty), total, forgotten, entry id…}   it is in the queue
 --          {"ok", …} again, for the sequence that was applied last
 --          {"stale"}                an older sequence than the last applied: it will never be in the queue again
 --          {"unknown"}              no such source, or another incarnation of it: nothing was written
 --          {"full", queued bytes}   the backlog is at its limit: nothing was written
+--          total      events accepted in this session up to now
+--          forgotten  how many of those before Redis has lost the trace of: noted in losses, and in the ledger
 -- Cost  O(record batches). Refused by the server at maxmemory, as it should be.
 local ledger, session = KEYS[1], KEYS[2]
 if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
   return {'unknown'}
 end
 local sequence = tonumber(ARGV[2])
-local last = redis.call('HMGET', session, 'sequence', 'reply')
+local last = redis.call('HMGET', session, 'sequence', 'reply', 'total')
 if last[1] then
   if tonumber(last[1]) == sequence then
     return cjson.decode(last[2])
@@ -25,7 +28,9 @@ if last[1] then
   end
 end
 local bytes, events = 0, 0
-for i = 7, #ARGV, 4 do
+local batches = math.floor((#ARGV - 6) / 4)
+local ends = 6 + 4 * batches
+for i = 7, ends, 4 do
   events = events + tonumber(ARGV[i + 1])
   bytes = bytes + #ARGV[i + 3]
 end
@@ -35,9 +40,20 @@ if limit > 0 and queued + bytes > limit then
   return {'full', queued}
 end
 
-local reply = {'ok', queued + bytes, 0}
+-- A session that an older pombo began has no total, and an owner who does not know it names none: no alarm.
+local known = tonumber(ARGV[ends + 1] or '0')
+local total = tonumber(last[3] or (last[1] and known) or '0')
+local forgotten = math.max(0, known - total)
+if forgotten > 0 then
+  redis.call('XADD', KEYS[3 + batches], 'MAXLEN', 100, '*', 'kind', 'append', 'session', string.match(session, '[^:]*$'),
+    'forgotten', forgotten)
+  redis.call('HINCRBY', ledger, 'forgotten', forgotten)
+end
+total = math.max(known, total) + events
+
+local reply = {'ok', queued + bytes, 0, total, forgotten}
 local idle = {}
-for i = 7, #ARGV, 4 do
+for i = 7, ends, 4 do
   local stream = KEYS[3 + (i - 7) / 4]
   if redis.call('XLEN', stream) == 0 then
     idle[ARGV[i]] = true
@@ -51,7 +67,7 @@ redis.call('HINCRBY', ledger, 'queued_bytes', bytes)
 for kind, count in string.gmatch(ARGV[6], '(%w+)=(%d+)') do
   redis.call('HINCRBY', ledger, 'accepted:' .. kind, count)
 end
-redis.call('HSET', session, 'sequence', ARGV[2], 'reply', cjson.encode(reply))
+redis.call('HSET', session, 'sequence', ARGV[2], 'reply', cjson.encode(reply), 'total', total)
 redis.call('EXPIRE', session, ARGV[4])
 for message, _ in pairs(idle) do
   redis.call('PUBLISH', ARGV[5], message)

@@ -1,13 +1,40 @@
 #!lua flags=allow-oom
--- Show that a worker lives, and tell it what it must know of the fleet.
+-- Show that a worker lives, tell it what it must know of the fleet, and see whether Redis still is what it was.
 --
--- KEYS  1 workers   2 active
--- ARGV  1 worker id   2 its description, JSON with its beat counter ("" to leave the fleet)
--- Returns  {now in whole seconds, {id, description, …}, {partition, score, …}}
+-- KEYS  1 workers   2 active   3 epoch   4 losses of the fleet
+-- ARGV  1 worker id   2 its description, JSON with its beat counter ("" to leave the fleet: no more ARGV)
+--       3 that counter   4 the counter of its last beat that was answered   5 the epoch then ("" before the first)
+--       6 "1" if nobody but a loss can have taken its description away since
+-- Returns  {now in whole seconds, {id, description, …}, {partition, score, …}, epoch, loss}
+--          epoch  another one after Redis was emptied
+--          loss   "emptied", "older" (a state from before that beat came back), or "": noted in losses
 -- Cost  O(workers + active partitions)
+local time = redis.call('TIME')
+local epoch, loss = redis.call('GET', KEYS[3]) or '', ''
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])
 else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  local stored = redis.call('HGET', KEYS[1], ARGV[1])
+  local beat = tonumber(stored and string.match(stored, '"beat":(%d+)') or '-1')
+  -- An unanswered beat that came through has noted the loss already: its counter is above that of the answered one.
+  if ARGV[5] ~= '' and beat < tonumber(ARGV[4]) then
+    if epoch ~= ARGV[5] then
+      loss = 'emptied'
+    elseif stored or ARGV[6] == '1' then
+      loss = 'older'
+    end
+  end
+  if loss ~= '' then
+    redis.call('XADD', KEYS[4], 'MAXLEN', 100, '*', 'kind', loss, 'worker', ARGV[1])
+  end
+  if epoch == '' then
+    epoch = string.format('%s.%06d', time[1], time[2])
+    redis.call('SET', KEYS[3], epoch)
+  end
+  -- Not by one that comes late, behind its successor.
+  if beat <= tonumber(ARGV[3]) then
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  end
 end
-return { tonumber(redis.call('TIME')[1]), redis.call('HGETALL', KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES') }
+local active = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
+return { tonumber(time[1]), redis.call('HGETALL', KEYS[1]), active, epoch, loss }

@@ -1,9 +1,9 @@
 #!lua flags=no-writes
 -- Recount what a source holds from its stored data, and read its ledger, at one moment.
 --
--- KEYS  1 ledger   2 dead   3… stream and in-flight record of each partition, in turn
+-- KEYS  1 ledger   2 dead   3 losses   4… stream and in-flight record of each partition, in turn
 -- ARGV  1 version of record batches (integer)   2 version of in-flight records   3 entries read at a time
--- Returns  {ledger as field, value…; events dead; bytes of dead letters; then per partition:
+-- Returns  {ledger as field, value…; events dead; bytes of dead letters; losses noted; then per partition:
 --           {events queued, bytes, entries of an unknown version, entries that are no record batches, record}}
 --          record  {}                                                  there is none
 --                  {version}                                           of an unknown version, or incomplete
@@ -73,8 +73,8 @@ walk(KEYS[2], '-', '+', function(letter)
   dead = dead + (tonumber(letter.n) or 1)
   dead_bytes = dead_bytes + #(letter.h or '') + #(letter.b or '')
 end)
-local reply = {redis.call('HGETALL', KEYS[1]), dead, dead_bytes}
-for i = 3, #KEYS, 2 do
+local reply = {redis.call('HGETALL', KEYS[1]), dead, dead_bytes, redis.call('XRANGE', KEYS[3], '-', '+')}
+for i = 4, #KEYS, 2 do
   reply[#reply + 1] = recount(KEYS[i], KEYS[i + 1])
 end
 return reply

@@ -1,0 +1,183 @@
+"""The scenarios whose every step is struck by every blow."""
+
+from collections.abc import Awaitable, Callable
+
+from chaos.segment import Reply, in_turn
+from chaos.stage import Line, Stage
+from pombo.shared.flow import pause, resume
+from pombo.shared.keys import Keys
+
+Scenario = Callable[[Stage], Awaitable[None]]
+HELD = Reply(429, (("retry-after", "1"),))
+DOWN = Reply(503)
+LOST = Reply(heard=False)
+REVOKED = Reply(401)
+
+
+def lines(prefix: str, users: int, count: int, *, every_s: float = 0.0, start_s: float = 0.0) -> list[Line]:
+    """So many events, the users taking turns."""
+    return [(start_s + number * every_s, f"{prefix}{number}", f"{prefix}u{number % users}") for number in range(count)]
+
+
+async def delivery(stage: Stage) -> None:
+    """A bot, a worker, some events; an id comes twice."""
+    await stage.open()
+    stage.staff(1)
+    stage.bot("bot", [*lines("a", 3, 6), (0.3, "a0", "au0"), *lines("b", 2, 3, start_s=0.4)])
+    await stage.settled()
+
+
+async def two_workers(stage: Stage) -> None:
+    """Two workers share the partitions, and a third one joins while events come."""
+    await stage.open(partitions=3)
+    stage.staff(2)
+    stage.bot("bot", lines("a", 4, 12, every_s=0.25))
+    await stage.played()
+    stage.staff(1)
+    stage.bot("late", lines("b", 3, 6, every_s=0.2))
+    await stage.settled()
+
+
+async def handed_back(stage: Stage) -> None:
+    """A worker is asked to stop in the midst of a request; another goes on."""
+    await stage.open()
+    stage.segment.mood = in_turn([Reply(delay_s=0.6)] * 3)
+    first, _ = stage.staff(2)
+    bot = stage.bot("bot", lines("a", 4, 8, every_s=0.05))
+    await stage.until(lambda: bool(stage.segment.sendings) or not bot.process.lives, "request")
+    first.stop()
+    await stage.settled()
+
+
+async def refused(stage: Stage) -> None:
+    """One event among others is refused: it alone dies, the second half after the first."""
+    await stage.open(partitions=1)
+    stage.segment.poison = frozenset({"a2"})
+    stage.bot("bot", lines("a", 2, 5))
+    await stage.played()
+    stage.staff(1)
+    await stage.settled()
+
+
+async def failing(stage: Stage) -> None:
+    """Segment fails for a while, and some answers get lost."""
+    await stage.open()
+    stage.segment.mood = in_turn([DOWN, LOST, DOWN, LOST])
+    stage.staff(1)
+    stage.bot("bot", [*lines("a", 3, 4), *lines("b", 3, 3, start_s=0.3)])
+    await stage.settled()
+
+
+async def held(stage: Stage) -> None:
+    """Segment asks to wait, while two workers want to send."""
+    await stage.open()
+    stage.segment.mood = in_turn([HELD, HELD])
+    stage.staff(2)
+    stage.bot("bot", lines("a", 4, 8, every_s=0.1))
+    await stage.settled()
+
+
+async def parked(stage: Stage) -> None:
+    """The write key is revoked, and the operator has the source go on."""
+    await stage.open()
+    stage.segment.mood = lambda sending: REVOKED if stage.world.now < 3 else Reply()
+    stage.staff(1)
+    stage.bot("bot", lines("a", 3, 6, every_s=0.1))
+    await stage.clock(3)
+    await stage.registry.unpark("bot")
+    await stage.settled()
+
+
+async def spooled(stage: Stage) -> None:
+    """Redis is away for longer than the budget; what is spooled goes before what comes later."""
+    await stage.open()
+    stage.staff(1)
+    stage.bot("bot", lines("a", 3, 14, every_s=0.25), spool="spool")
+    await stage.clock(1.1)
+    stage.world.refusing = True
+    await stage.clock(2.6)
+    stage.world.refusing = False
+    await stage.settled()
+
+
+async def sharing(stage: Stage) -> None:
+    """Two bots share a spool, while Redis answers nobody for a while."""
+    await stage.open()
+    stage.staff(1)
+    for name in ("a", "b"):
+        stage.bot(name, lines(name, 2, 8, every_s=0.3), spool="spool")
+    await stage.clock(0.8)
+    stage.world.stalled = True
+    await stage.clock(2.2)
+    stage.world.stalled = False
+    await stage.settled()
+
+
+async def restarted(stage: Stage) -> None:
+    """Redis loses its scripts, and is away for a moment, twice."""
+    await stage.open()
+    stage.staff(2)
+    stage.bot("bot", lines("a", 3, 12, every_s=0.2), budget_s=3)
+    for moment in (0.7, 1.9):
+        await stage.clock(moment)
+        stage.world.refusing = True
+        stage.world.server.known.clear()
+        await stage.clock(moment + 0.3)
+        stage.world.refusing = False
+    await stage.settled()
+
+
+async def redriven(stage: Stage) -> None:
+    """Two events die; the fault is repaired, and a job puts them back."""
+    await stage.open()
+    stage.segment.poison = frozenset({"a1", "a4"})
+    stage.staff(1)
+    bot = stage.bot("bot", lines("a", 3, 6, every_s=0.05))
+    await stage.played()
+    await stage.until(lambda: stage.ledger().get("dead") == 2 or not bot.process.lives, "dead letters")
+    stage.segment.poison = frozenset()
+    await stage.redrive()
+    await stage.settled()
+
+
+async def paused(stage: Stage) -> None:
+    """The operator pauses the source for longer than leases last, and resumes it."""
+    await stage.open()
+    stage.staff(2)
+    stage.bot("bot", lines("a", 3, 10, every_s=0.3))
+    await stage.clock(1)
+    await pause(stage.redis, Keys(), "bot")
+    await stage.clock(5)
+    await resume(stage.redis, Keys(), "bot")
+    await stage.settled()
+
+
+async def failed_over(stage: Stage) -> None:
+    """Redis comes back in an older state, amid the traffic of a bot with a spool and one without."""
+    await stage.open()
+    stage.staff(2)
+    for name, spool in (("a", ""), ("b", "spool")):
+        stage.bot(name, lines(name, 2, 10, every_s=0.2), spool=spool)
+    await stage.clock(0.9)
+    await stage.fail_over(behind_s=0.5)
+    await stage.settled()
+
+
+async def flushed(stage: Stage) -> None:
+    """Redis loses everything, and the operator adds the source anew."""
+    await stage.open()
+    stage.staff(2)
+    for name, spool in (("a", ""), ("b", "spool")):
+        stage.bot(name, lines(name, 2, 10, every_s=0.4), spool=spool)
+    await stage.clock(1.3)
+    await stage.flush(again_s=1.0)
+    await stage.settled()
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.__name__: scenario
+    for scenario in (
+        delivery, two_workers, handed_back, refused, failing, held, parked, spooled, sharing, restarted,
+        redriven, paused, failed_over, flushed,
+    )
+}  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 
 from support.installation import Installation, until
 from support.oracle import seconds
+from support.results import record
 from support.scenario import limit_segment, slow_down_and_back
 
 Say = Callable[[str], None]
@@ -37,7 +38,7 @@ def test_slow_down_and_back(installation: Installation, say: Say) -> None:
     """While Segment is down the fleet sends a request an interval; ten seconds after it is back all flows again."""
     installation.add("bot", "a" * 32, rate=LIMIT)
     installation.workers(3)
-    bots = [installation.stream("bot", name, users=40, rate=LIMIT * 0.6, tick_s=0.1) for name in ("one", "two")]
+    bots = [installation.stream("bot", name, users=40, rate=LIMIT * 0.3, tick_s=0.1) for name in ("one", "two")]
     course = slow_down_and_back(installation, "bot", limit=LIMIT, phases=PHASES)
     logs = [bot.stop() for bot in bots]
     installation.drained("bot", 120)
@@ -55,6 +56,11 @@ def test_slow_down_and_back(installation: Installation, say: Say) -> None:
         f"first request {min(course.sent(course.back_at, time.time())) - course.back_at:.1f} s after Segment is back, "
         f"{goodput:.0f} events/s of {LIMIT} from the tenth second on; {findings}"
     )
+    record(
+        "Segment", f"503 for {PHASES[2]:g} s, three workers",
+        f"{len(trials)} requests meanwhile; {goodput:.0f} events/s of {LIMIT} from the tenth second after on",
+        findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     installation.audit()
     assert not installation.dead("bot")
@@ -69,7 +75,7 @@ def test_limit_below_ours(installation: Installation, say: Say) -> None:
     limit_segment(installation, LOWER)
     installation.add("bot", "a" * 32, rate=LIMIT)
     installation.workers(3)
-    bots = [installation.stream("bot", name, users=40, rate=LOWER, tick_s=0.1) for name in ("one", "two", "three")]
+    bots = [installation.stream("bot", name, users=40, rate=LOWER / 2, tick_s=0.1) for name in ("one", "two", "three")]
     begun = time.time() + SEARCH_S
     until(lambda: time.time() > begun + LASTS_S, "the end", SEARCH_S + LASTS_S + 30, poll_s=0.5)
     requests = [row for row in installation.segment.requests() if begun <= seconds(row["at"]) < begun + LASTS_S]
@@ -84,6 +90,11 @@ def test_limit_below_ours(installation: Installation, say: Say) -> None:
         f"Segment takes {LOWER} events/s, our limit is {LIMIT}: {goodput:.0f} events/s delivered for {LASTS_S:g} s, "
         f"{refused} of {len(requests)} requests answered 429; {findings}"
     )
+    record(
+        "Segment", "a limit of half of ours",
+        f"{goodput:.0f} of {LOWER} events/s delivered, {refused} of {len(requests)} requests answered 429",
+        findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     installation.audit()
     assert goodput >= 0.85 * LOWER

@@ -9,6 +9,7 @@ import pytest
 
 from pombo.ops.dialogues import Dialogue, Event
 from support.installation import Bot, Installation
+from support.results import record
 from support.traffic import all_dialogues, made_up, shares, write
 
 Say = Callable[[str], None]
@@ -73,6 +74,11 @@ def prove(installation: Installation, dialogues: Sequence[Dialogue], *, faults: 
         f"{len(dialogues):,} dialogues: {findings}; {copies:,} copies by another process; all faults fired: "
         f"{sum(installation.segment.fired())}; accepted in {accepted:.1f} s, delivered in {lasted:.1f} s"
     )
+    record(
+        "Segment", f"{faults} requests of dialogues fail, by turns in six ways",
+        f"{len(dialogues):,} dialogues, {copies:,} events issued twice, by another process",
+        runs=faults, findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     events = sum(map(len, streams))
     assert {one.outcome for log in [*logs, again] for one in log} == {"accepted"}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from support.installation import Installation, until
+from support.results import record
 
 Say = Callable[[str], None]
 
@@ -38,6 +39,10 @@ def test_a_crew_stops_in_time(installation: Installation, say: Say) -> None:
     installation.drained("bot")
     findings = installation.judge("bot", [logs], kills=[stopped, stopped + took])
     say(f"{len(workers)} processes gone {took:.1f} s after SIGTERM, with requests that hang: {findings}")
+    record(
+        "Our processes", "SIGTERM to a crew whose requests hang", f"{len(workers)} processes gone after {took:.1f} s",
+        findings=findings, gone_s=round(took, 1),
+    )  # fmt: skip
     findings.assert_sound()
     installation.audit()
     assert STOPPED_S >= took

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from support.installation import Installation, until
+from support.results import record
 from support.traffic import write
 
 Say = Callable[[str], None]
@@ -49,6 +50,10 @@ def test_one_event_refused_in_a_full_request(installation: Installation, say: Sa
         f"one event refused among {requests[0]['events']:,}: found in {len(requests) - 1} further requests "
         f"({allowed} allowed); {findings}"
     )
+    record(
+        "Segment", "one event of a full request refused",
+        f"it alone died, found in {len(requests) - 1} further requests of {allowed} allowed", findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     installation.audit()
     assert FULL == requests[0]["events"]
@@ -80,6 +85,10 @@ def test_revoked_key(installation: Installation, say: Say, answer: dict[str, Any
     findings = installation.judge("bot", [log])
     refused = sum(row["key"] == KEY for row in installation.segment.requests())
     say(f"key revoked ({answer['status']}): parked after {refused} requests, then rotated; {findings}")
+    record(
+        "Segment", f"write key revoked, answer {'naming it' if 'body' in answer else answer['status']}",
+        f"parked after {refused} requests, nothing died; with a new key all arrived", findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     installation.audit()
     assert 0 == findings.dead

@@ -77,6 +77,12 @@ def test_failover(service: tuple[Installation, Sentinel], say: Say) -> None:
     )
     assert [] == [one for one in findings.lost if not killed - LAG_S < at[one] <= killed + LAG_S]
     assert not findings.faults.keys() - {"lost"}, findings.faults
+    ledger = installation.ledger("bot")
+    noted = ledger["forgotten"] or ledger["fallen"] or installation.redis.exists(installation.keys.losses)
+    installation.cli("audit", code=int(bool(noted)))
+    assert ledger["forgotten"] >= len(findings.lost), "the audit names all that is lost"
+    if noted:
+        installation.cli("audit", "--acknowledge", "--yes")
     ledger = installation.audit()["sources"]["bot"]
     assert ledger["delivered"] >= findings.kept
     assert all(worker.lives for worker in workers)

@@ -14,6 +14,7 @@ from support.installation import Bot, Installation, until
 from support.oracle import Findings, Issued, judge
 from support.proxy import Road
 from support.relay import stop_all
+from support.results import record
 from support.spool import drain, spooled, stuck
 from support.traffic import write
 from support.weather import slowest
@@ -22,7 +23,7 @@ Say = Callable[[str], None]
 
 KEY = "s" * 32
 KILLS = 5
-RATE, TICK_S = 3_000.0, 0.001
+RATE, TICK_S = 1_500.0, 0.001
 """So fast that a kill finds the bot in the midst of spooling."""
 BETWEEN = 600
 """Spooled receipts before each kill."""
@@ -74,6 +75,10 @@ def test_bots_killed_while_they_spool(installation: Installation, say: Say) -> N
     findings = _judge(installation, logs, kills)
     unheard = sum(one.outcome == "unheard" for one in chain(*logs))
     say(f"{KILLS + 1} bots killed while they spooled: {findings} ({unheard} of them unheard)")
+    record(
+        "Our processes", "bots killed -9 while they spool", "all that a receipt called spooled arrived once",
+        runs=KILLS + 1, findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     ledger = installation.ledger("bot")
     assert (findings.kept, 0) == (ledger["accepted"], ledger["deduplicated"])
@@ -121,6 +126,10 @@ def test_drainers_killed_one_after_the_other(installation: Installation, say: Sa
         installation.workers(1)
         findings = _judge(installation, logs, kills)
     say(f"{most:,} events in the spool, drained by {drainers} processes that were each killed at it: {findings}")
+    record(
+        "Our processes", "processes killed -9 while they drain a spool", f"{most:,} events, each appended once",
+        runs=drainers, findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     ledger = installation.ledger("bot")
     assert (BACKLOG, 0) == (ledger["accepted"], ledger["deduplicated"])
@@ -148,6 +157,10 @@ def test_redis_away_at_start(installation: Installation, say: Say) -> None:
     say(
         f"Redis away at start: {findings}; {most:,} spooled, direct {direct:.1f} s after; slowest {slowest(logs):.2f} s"
     )
+    record(
+        "Redis", "away when bots start", f"{most:,} events spooled; direct again {direct:.1f} s after its return",
+        runs=len(bots), findings=findings, recovered_s=round(direct, 1),
+    )  # fmt: skip
     findings.assert_sound()
     assert {"spooled", "accepted"} == {one.outcome for one in chain(*logs)}
 
@@ -162,7 +175,7 @@ def test_bots_that_end_while_redis_is_away(installation: Installation, say: Say)
     installation.add("bot", KEY)
     installation.workers(1)
     bots = [
-        installation.stream("bot", name, *more, users=20, rate=400, spool=installation.spool)
+        installation.stream("bot", name, *more, users=20, rate=200, spool=installation.spool)
         for name, *more in (("a",), ("b",), ("c", "--asyncio"))
     ]
     kills = [installation.kill_server()]
@@ -179,6 +192,10 @@ def test_bots_that_end_while_redis_is_away(installation: Installation, say: Say)
         f"bots that end while Redis is away: all ended after {lasted:.2f} s, {most} events spooled, "
         f"slowest {slowest(logs):.2f} s; {findings}"
     )
+    record(
+        "Redis", "away when bots end", f"all ended after {lasted:.2f} s, {most} events left in the spool, none lost",
+        runs=len(bots), findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     assert {"accepted", "spooled"} >= {one.outcome for one in chain(*logs)}
     assert most > len(bots) * SOME

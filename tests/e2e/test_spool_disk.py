@@ -1,18 +1,17 @@
 """A spool that takes nothing: full, no folder, gone, on a full disk. What it took before is not lost."""
 
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from support.disk import fill, small_disk
 from support.installation import Bot, Installation, until
 from support.oracle import ACCEPTED, Issued
+from support.results import record
 from support.spool import drain, spooled
 from support.weather import slowest
 
@@ -64,6 +63,10 @@ def _prove(
     lines = _log(bot)
     outcomes = dict(Counter(one.outcome for one in issued))
     say(f"{what}: {outcomes}, slowest {slowest([issued]):.2f} s, {len(lines)} lines logged; {findings}")
+    record(
+        "The machine", f"spool: {what}", f"refused at once, {slowest([issued]):.2f} s at most; what it held arrived",
+        findings=findings,
+    )  # fmt: skip
     findings.assert_sound()
     here.audit()
     assert len(lines) <= LINES, lines
@@ -124,25 +127,6 @@ def test_folder_removed(installation: Installation, say: Say) -> None:
     installation.audit()
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of its own, where this process may mount one."""
-    if sys.platform != "linux":
-        pytest.skip("needs Linux to mount a small disk")
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount")
-    if done.returncode:
-        pytest.skip(f"may not mount a small disk: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.e2e
 @pytest.mark.parametrize("filled", [False, True], ids=["by the spool", "by others"])
 def test_full_disk(installation: Installation, say: Say, filled: bool) -> None:
@@ -154,19 +138,10 @@ def test_full_disk(installation: Installation, say: Say, filled: bool) -> None:
         kills = [installation.kill_server()]
         until(lambda: _count(bot, "spooled") > SOME, "spooled receipts")
         if filled:
-            _fill(disk / "others")
+            fill(disk / "others")
         until(lambda: _count(bot, "unavailable") > SOME, "rejections")
         what = f"a full disk of 2 MB, filled {'by others' if filled else 'by the spool'}"
         mend = (disk / "others").unlink if filled else None
         issued = _prove(installation, say, bot, kills, what, "disk", mend=mend)
         assert 0 == spooled(disk)
     assert {"accepted", "spooled", "unavailable"} == {one.outcome for one in issued}
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            return

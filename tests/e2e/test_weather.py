@@ -11,6 +11,7 @@ from support.installation import Bot, Child, Installation, until
 from support.oracle import judge, seconds
 from support.proxy import Road
 from support.relay import Relay, stop_all
+from support.results import record
 from support.spool import spooled
 from support.weather import KINDS, Weather, last, slowest
 
@@ -107,6 +108,12 @@ def _weather(installation: Installation, road: Road, say: Say, weather: Weather)
         f"{most:,} events in the spool, empty {empty - back:.1f} s after, direct again {direct - back:.1f} s after; "
         f"workers resumed after {resumed:.1f} s; {len(turns):,} events by turns; deduplicated {ledger['deduplicated']}"
     )
+    record(
+        "Redis", f"{weather.name} for {back - begun:.0f} s, bots with a spool",
+        f"each call answered within {slowest(logs):.2f} s, {most:,} events spooled, spool empty {empty - back:.1f} s "
+        f"and workers at work {resumed:.1f} s after",
+        runs=max(len(kills), 1), findings=findings, recovered_s=round(max(resumed, direct - back), 1),
+    )  # fmt: skip
     findings.assert_sound()
     installation.audit()
     assert {"accepted", "spooled"} == set(outcomes)

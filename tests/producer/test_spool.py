@@ -8,7 +8,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def put(
 ) -> int:
     count = 0 if sent is None else len(what)
     return spool.put(source, what, limit=limit, wait_s=5.0, sent=sent, sent_events=count)
+
+
+@contextmanager
+def without_descriptors() -> Iterator[None]:
+    """Let this process open no more files; it keeps those it has."""
+    import resource  # Not on Windows, where the rest of these tests run.
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def bodies(spool: Spool, source: str = "bot") -> list[bytes]:
@@ -284,6 +298,15 @@ class TestTrouble:
         with pytest.raises(SpoolError, match="damaged"):
             read_spool(path)
         assert b"this is no database" * 100 == path.read_bytes()
+
+    @posix
+    def test_no_more_files(self, spool: Spool) -> None:
+        """A process that may open no more files is told so, instead of being sent to look at the folder's modes."""
+        put(spool, events(1))
+        spool.rest()
+        with without_descriptors(), pytest.raises(SpoolError, match="too many open files"):
+            put(spool, events(1))
+        assert 1 == put(spool, events(1))
 
     def test_newer(self, spool: Spool) -> None:
         """A database of a newer version is left as it is and named."""

@@ -19,6 +19,7 @@ from itertools import count, cycle
 from multiprocessing import get_context
 from pathlib import Path
 from queue import SimpleQueue
+from select import select
 from typing import Any
 
 import orjson
@@ -84,18 +85,25 @@ class Diary:
 
 
 class Stopped:
-    """Whether SIGTERM asked this bot to end."""
+    """Whether SIGTERM asked this bot to end.
+
+    No `Event`: a handler that sets one waits for ever when the signal comes while its own thread holds the Event's
+    lock.
+    """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+        self._ear, mouth = os.pipe()
+        signal.signal(signal.SIGTERM, lambda *_: os.write(mouth, b"."))
 
     def __bool__(self) -> bool:
-        return self._asked.is_set()
+        return self._hears(0)
 
     def wait(self, seconds: float | None) -> None:
         """Wait so long, or for SIGTERM."""
-        self._asked.wait(seconds)
+        self._hears(seconds)
+
+    def _hears(self, seconds: float | None) -> bool:
+        return bool(select([self._ear], [], [], seconds)[0])
 
 
 def play(producer: Producer, diary: Diary, path: Path) -> None:
@@ -166,8 +174,8 @@ def stream(producer: Producer | Looped, diary: Diary, name: str, *, users: int, 
         due = int((time.monotonic() - begun) * rate)
         for user in (next(names) for _ in range(due - issued)):
             message_id = f"{user}.{next(numbers[user]):06}"
-            begun = diary.offer(user, message_id)
-            diary.note(user, producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id), begun)
+            called = diary.offer(user, message_id)
+            diary.note(user, producer.track(user, "Message Sent", {"text": "olá"}, message_id=message_id), called)
         issued = due
         stopped.wait(tick)
 

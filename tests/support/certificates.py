@@ -23,16 +23,22 @@ class Certificate(NamedTuple):
     key: Path
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """Make a certificate for localhost and 127.0.0.1 in `folder`, good for a day."""
+def make_certificate(folder: Path, host: str = "localhost", *, age: timedelta = timedelta(hours=1)) -> Certificate:
+    """Make a certificate for `host`, and 127.0.0.1 if that is localhost, in `folder`; good for a day and an hour.
+
+    `age`: how long ago it began to be good.
+    """
+    folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    # Whoever trusts several looks for their issuer by its name.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{host}, {folder.name}"[:64])])
+    began = datetime.now(UTC) - age
+    addresses = [x509.IPAddress(ip_address("127.0.0.1"))] if host == "localhost" else []
+    names = x509.SubjectAlternativeName([x509.DNSName(host), *addresses])
     made = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1)).add_extension(names, critical=False)
+        .serial_number(x509.random_serial_number()).not_valid_before(began)
+        .not_valid_after(began + timedelta(hours=25)).add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )  # fmt: skip

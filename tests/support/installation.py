@@ -6,12 +6,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -26,21 +26,12 @@ from pombo.shared.keys import Keys
 from pombo.shared.secrets import SECRET_FILE, ensure_secret_file
 from support.oracle import Findings, Issued, judge
 from support.servers import Server, Shape
+from support.waiting import DEADLINE_S, until
 
-T = TypeVar("T")
+__all__ = ["Bot", "Child", "Installation", "until"]
+
 TESTS = Path(__file__).resolve().parent.parent
-DEADLINE_S = 60.0
-_POLL_S = 0.02
 _LOG_TAIL = 2000
-
-
-def until(condition: Callable[[], T], what: str, deadline_s: float = DEADLINE_S, *, poll_s: float = _POLL_S) -> T:
-    """Return `condition()` as soon as it is true; fail when that takes too long."""
-    ends = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < ends, f"no {what} within {deadline_s:g} s"
-        time.sleep(poll_s)
-    return value
 
 
 class Child:
@@ -211,15 +202,15 @@ class Segment:
 class Installation:
     """Everything of pombo on one machine, in a folder, until the context ends; nothing of it survives that."""
 
-    def __init__(self, folder: Path, shape: Shape | None = None) -> None:
-        """`shape`: the Redis to use instead of an embedded server."""
+    def __init__(self, folder: Path, shape: Shape | None = None, *, server_bin: Path | None = None) -> None:
+        """`shape`: the Redis to use instead of an embedded server; `server_bin`: the program of that."""
         self.folder = folder
         self.shape = shape
         self.home = folder / "home"
         self.spool = folder / "spool"
         """Folder that bots with a spool share."""
         self.keys = Keys()
-        self._server = EmbeddedServer(self.home)
+        self._server = EmbeddedServer(self.home, server_bin=server_bin)
         self._victim: Server | None = None
         self.children: list[Child] = []
         self._env = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")} | {
@@ -293,13 +284,13 @@ class Installation:
 
         return until(address, "simulator")
 
-    def worker(self) -> Child:
-        """Start a worker process."""
-        return self._start("worker", "-m", "pombo.ops.cli", "worker", "--no-jobs")
+    def worker(self, *before: str) -> Child:
+        """Start a worker process, with words for Python before its own."""
+        return self._start("worker", *before, "-m", "pombo.ops.cli", "worker", "--no-jobs")
 
-    def workers(self, count: int) -> list[Child]:
+    def workers(self, count: int, *before: str) -> list[Child]:
         """Start worker processes, and wait until all are in the fleet."""
-        started = [self.worker() for _ in range(count)]
+        started = [self.worker(*before) for _ in range(count)]
         until(lambda: {child.pid for child in started} <= self.fleet().keys(), f"{count} workers in the fleet")
         return started
 
@@ -342,21 +333,23 @@ class Installation:
         until(wrote, f"receipts of {name}")
         return bot
 
-    def cli(self, *argv: str, given: str | None = None, code: int = 0) -> str:
-        """Run a `pombo` command to its end; returns what it printed."""
+    def cli(self, *argv: str, given: str | None = None, code: int | None = 0) -> str:
+        """Run a `pombo` command to its end; returns what it printed. `code` is how it must end, None anyhow."""
         done = subprocess.run(
             [sys.executable, "-m", "pombo.ops.cli", *argv],
             env=self._env, cwd=self.folder, input=given or "", capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        assert done.returncode == code, f"pombo {' '.join(argv)} ended with {done.returncode}: {done.stderr}"
+        assert code in {None, done.returncode}, f"pombo {' '.join(argv)} ended with {done.returncode}: {done.stderr}"
         return done.stdout
 
     # -- sources and what they hold -----------------------------------------------------------------------------------
 
-    def add(self, name: str, write_key: str, *, partitions: int = 8, rate: float = 0) -> None:
-        """Add a source that delivers to the simulator, without rate limit unless given."""
+    def add(
+        self, name: str, write_key: str, *, partitions: int = 8, rate: float = 0, endpoint: str | None = None
+    ) -> None:
+        """Add a source that delivers to the simulator unless told otherwise, without rate limit unless given."""
         self.cli(
-            "sources", "add", name, "--write-key", "-", "--endpoint", self.segment.url,
+            "sources", "add", name, "--write-key", "-", "--endpoint", endpoint or self.segment.url,
             "--partitions", str(partitions), "--rate", str(rate), given=f"{write_key}\n",
         )  # fmt: skip
 
@@ -390,10 +383,22 @@ class Installation:
         assert report["balanced"], report
         return report
 
-    def judge(self, source: str, bots: Iterable[Sequence[Issued]], *, kills: Sequence[float] = ()) -> Findings:
-        """Have the oracle look at all that happened to one source, when it is the only one."""
+    def judge(
+        self,
+        source: str,
+        bots: Iterable[Sequence[Issued]],
+        *,
+        requests: Sequence[dict[str, Any]] | None = None,
+        kills: Sequence[float] = (),
+        forgotten: Sequence[tuple[float, float]] = (),
+    ) -> Findings:
+        """Have the oracle look at all that happened to one source, when it is the only one.
+
+        `requests`: the simulator's, where something in between knows more about them.
+        """
         dead = [letter["message_id"] for letter in self.dead(source)]
-        return judge(bots, self.segment.events(), dead=dead, requests=self.segment.requests(), kills=kills)
+        rows = self.segment.requests() if requests is None else requests
+        return judge(bots, self.segment.events(), dead=dead, requests=rows, kills=kills, forgotten=forgotten)
 
     # -- the fleet ----------------------------------------------------------------------------------------------------
 

@@ -89,6 +89,7 @@ def judge(
     dead: Collection[str] = (),
     requests: Sequence[Row] = (),
     kills: Sequence[float] = (),
+    forgotten: Sequence[tuple[float, float]] = (),
 ) -> Findings:
     """Judge one run.
 
@@ -99,13 +100,14 @@ def judge(
         dead: messageIds of the dead letters.
         requests: the simulator's rows of `requests?ids=1`, which explain what was sent again.
         kills: the wall clock (s) at each kill of a worker or of Redis.
+        forgotten: begin and end (s of the wall clock) of each time of which Redis kept nothing.
     """
     outcomes, orders = _ledger(bots)
     fates = Counter((row["message_id"], row["fate"]) for row in arrivals)
     kept = Counter({message_id: count for (message_id, fate), count in fates.items() if fate == "kept"})
     accepted = {message_id for message_id, outcome in outcomes.items() if outcome in ACCEPTED}
     buried = set(dead)
-    causes = _Causes(requests, kills)
+    causes = _Causes(requests, kills, forgotten)
     explained, needless = causes.of_all(row for row in arrivals if row["fate"] == "duplicate")
     return Findings(
         issued=len(outcomes),
@@ -161,8 +163,13 @@ def _misplaced(places: Mapping[str, int], arrivals: Sequence[Row]) -> list[str]:
 class _Causes:
     """Why an id may have been sent again: each sending but the last must have ended without a durable ack."""
 
-    def __init__(self, requests: Sequence[Row], kills: Sequence[float]) -> None:
-        self._kills = kills
+    def __init__(
+        self, requests: Sequence[Row], kills: Sequence[float], forgotten: Sequence[tuple[float, float]] = ()
+    ) -> None:
+        self._spans = {
+            "after kills": [(kill, kill) for kill in kills],
+            "after Redis forgot": list(forgotten),
+        }
         self._sendings: dict[str, list[Row]] = defaultdict(list)
         for row in requests:
             for message_id in row.get("message_ids", ()):
@@ -181,13 +188,17 @@ class _Causes:
         return explained, needless
 
     def _of(self, message_id: str, request: int) -> str | None:
-        earlier = [row for row in self._sendings[message_id] if row["n"] < request and _arrived(row)]
+        sendings = self._sendings[message_id]
+        if any(row["n"] == request and row["action"] == "late" for row in sendings):
+            return "copies that came late"
+        earlier = [row for row in sendings if row["n"] < request and _arrived(row)]
         if not earlier:
             return None
         last = earlier[-1]
         if last["action"] is not None:
             return "after lost answers"
-        return "after kills" if any(_covers(last, kill) for kill in self._kills) else None
+        found = (cause for cause, spans in self._spans.items() if any(_covers(last, *span) for span in spans))
+        return next(found, None)
 
 
 def _arrived(row: Row) -> bool:
@@ -195,10 +206,10 @@ def _arrived(row: Row) -> bool:
     return bool(row["action"] == "reset_after" or row["status"] == 200)
 
 
-def _covers(row: Row, moment: float) -> bool:
-    """Whether something that died at `moment` may have known of this request, but not that it is over."""
-    finished = seconds(row["finished_at"]) if row["finished_at"] else moment
-    return seconds(row["at"]) - ACK_S <= moment <= finished + ACK_S
+def _covers(row: Row, begun: float, ended: float) -> bool:
+    """Whether what was noted between two moments, and is gone, may have been this request or that it is over."""
+    finished = seconds(row["finished_at"]) if row["finished_at"] else ended
+    return seconds(row["at"]) - ACK_S <= ended and begun <= finished + ACK_S
 
 
 def seconds(moment: str) -> float:

@@ -40,7 +40,7 @@ class Road:
         self.delay_s = 0.0
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._loop.run_forever, name="road")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="road", daemon=True)
         self._thread.start()
         port = asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
         self.url = f"redis://127.0.0.1:{port}"
@@ -73,7 +73,8 @@ class Road:
         self._server.close()
         for line in list(self._lines):
             line.hang_up()
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        # What is being written to a line that hangs up fails.
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         try:

@@ -11,6 +11,8 @@ from support.oracle import Findings
 
 FOLDER: Final = Path(os.environ.get("POMBO_RESULTS", Path(__file__).resolve().parents[2] / ".results"))
 """Where the files are; left out of the repository, since `docs/reliability.md` is written from them."""
+FAILED: Final = "Failed tests"
+"""Section of the tests that failed, whatever they had recorded by then."""
 
 
 def record(
@@ -30,5 +32,17 @@ def record(
     if findings is not None:
         document["oracle"] = findings.counts
     FOLDER.mkdir(exist_ok=True)
+    _file(section, fault).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+
+
+def record_end(test: str, why: str | None) -> None:
+    """Keep that a test failed, and why; or (None) that it does no more."""
+    if why is None:
+        _file(FAILED, test).unlink(missing_ok=True)
+    else:
+        record(FAILED, test, why[:1000])
+
+
+def _file(section: str, fault: str) -> Path:
     name = re.sub(r"[^a-z0-9]+", "-", f"{section} {fault}".lower()).strip("-")
-    (FOLDER / f"{name}.json").write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
+    return FOLDER / f"{name[:200]}.json"

@@ -132,6 +132,26 @@ def test_duplicate_of_a_request_that_never_ended() -> None:
     assert {} == duplicated(request(1, "a.1", ended=None), [3.0]).faults
 
 
+@pytest.mark.parametrize(
+    ("span", "explained"), [((-3, -1), True), ((0, 5), True), ((1, 9), True), ((-9, -3), False), ((5, 9), False)]
+)
+def test_duplicate_of_what_redis_forgot(span: tuple[float, float], explained: bool) -> None:
+    """What is sent again after its acknowledgement was forgotten is explained by that, and by no other time."""
+    begun, ended = span
+    rows = arrivals("a.1") + arrivals("a.1", fate="duplicate", request=2)
+    requests = [request(1, "a.1"), request(2, "a.1", begun=20, ended=20.1)]
+    found = judge([issued("a.1")], rows, requests=requests, forgotten=[(T0 + begun, T0 + ended)])
+    assert explained == (found.explained == {"after Redis forgot": 1})
+    assert explained == (not found.faults)
+
+
+def test_copy_that_came_late() -> None:
+    """A request that the network brought after its sender had given it up, and tried again, is nobody's fault."""
+    rows = arrivals("a.1") + arrivals("a.1", fate="duplicate", request=2)
+    found = judge([issued("a.1")], rows, requests=[request(1, "a.1"), request(2, "a.1", action="late")])
+    assert ({}, {"copies that came late": 1}) == (found.faults, found.explained)
+
+
 def test_verdict_names_the_ids() -> None:
     """A failed verdict says how many and shows the first ids."""
     with pytest.raises(AssertionError, match=r"lost 7, .*'lost': \(7, \['a.0', 'a.1', 'a.2', 'a.3', 'a.4'\]\)"):

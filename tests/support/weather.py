@@ -88,7 +88,7 @@ def _crashing(here: Installation, road: Road) -> Iterator[list[float]]:
         else:
             kills.append(here.kill_server())
 
-    with _by_turns(crash, CRASH_S):
+    with by_turns(crash, CRASH_S):
         yield kills
     if len(starts) < len(kills):
         here.restart_server()
@@ -99,7 +99,7 @@ def _flapping(here: Installation, road: Road) -> Iterator[list[float]]:
     def flap(number: int) -> None:
         road.speak() if number % 2 else road.hush(replies_only=number % 4 == 0)
 
-    with _by_turns(flap, FLAP_S):
+    with by_turns(flap, FLAP_S):
         yield []
     road.speak()
 
@@ -120,14 +120,14 @@ def _freezing(here: Installation, road: Road) -> Iterator[list[float]]:
         here.signal_server(signal.SIGCONT if number % 2 else signal.SIGSTOP)
 
     try:
-        with _by_turns(turn, FLAP_S):
+        with by_turns(turn, FLAP_S):
             yield []
     finally:
         here.signal_server(signal.SIGCONT)
 
 
 @contextmanager
-def _by_turns(change: Callable[[int], None], every_s: float) -> Iterator[None]:
+def by_turns(change: Callable[[int], None], every_s: float) -> Iterator[None]:
     """Call `change` with 0, 1, 2 … at once and then every so many seconds, in a thread, until the block ends."""
     ended = threading.Event()
 

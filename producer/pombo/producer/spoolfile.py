@@ -32,6 +32,7 @@ _JOURNAL_PAGES = 256
 """Pages of the journal after which they are copied to their places."""
 _PAGE = 4096
 _OPENING_PAUSE_S = 0.01
+_TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 _PAUSES_S = (0.0003, 0.003)
 """Shortest and longest pause between two looks whether others have done writing."""
 
@@ -344,9 +345,23 @@ def explained(path: Path, error: BaseException) -> SpoolError:
         return locked(path)
     if is_damage(error):
         return SpoolError(f"the spool {path} is damaged ({what}); move it away, and keep it: it may hold events")
+    if number in _TOO_MANY_FILES or (code == sqlite3.SQLITE_CANTOPEN and not _can_open()):
+        return SpoolError(
+            f"the spool {path} cannot be opened: this process has too many open files; raise its limit (`ulimit -n`), "
+            "or look for what it leaves open"
+        )
     return SpoolError(
         f"the spool {path} cannot be used: {what}; make POMBO_SPOOL_DIR a folder that this user can write to"
     )
+
+
+def _can_open() -> bool:
+    """Whether this process may open a file: SQLite does not say why it could not."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in _TOO_MANY_FILES
+    return True
 
 
 def _sync(folder: Path) -> None:

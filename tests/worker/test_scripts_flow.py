@@ -9,6 +9,7 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from pombo.shared.connection import connect
+from pombo.shared.flow import read_flow
 from pombo.shared.scripts import script
 from pombo.worker.limit import Closed
 from pombo.worker.parts import Part
@@ -516,3 +517,44 @@ async def test_a_group_whose_clock_went_back_begins_anew(redis: Redis) -> None:
     await redis.hset("rate", mapping={"tokens": -50, "at": int(seconds) * 1000 + HOUR_MS})
     assert [1, 0] == await take(redis, 10, 20, 5)
     assert near(15, 0.5) == float(await redis.hget("rate", "tokens") or "nan")
+
+
+async def hour_ahead(stored: StoredSource, *names: str) -> None:
+    """Move times of the flow hash an hour into the future, where Redis' clock leaves them when it goes back."""
+    for name in names:
+        await stored.redis.hincrby(stored.of.flow, name, HOUR_MS)
+
+
+async def test_a_hold_ends_when_the_clock_goes_back(stored: StoredSource) -> None:
+    """Nobody waits an hour for a hold of seconds; the next answer that asks for patience holds the source again."""
+    await stored.append(0, ["a"])
+    store = stored.store()
+    await store.hold(30, excess_at=await stored.now_ms())
+    await hour_ahead(stored, "held_at", "hold_until", "pace_at")
+    assert "active" == (await read_flow(stored.redis, stored.of)).state
+    assert None is (await try_claim(stored, store))[1]
+    await store.hold(30)
+    assert near(30_000, 1000) == ((await read_flow(stored.redis, stored.of)).hold_until or 0) - await stored.now_ms()
+
+
+async def test_a_pace_is_forgotten_when_the_clock_goes_back(stored: StoredSource) -> None:
+    """A source that was slowed down is not slow for an hour, and a 429 slows it down again."""
+    store = limited(stored, 1000, 1000)
+    await store.hold(0.1, excess_at=await stored.now_ms())
+    await hour_ahead(stored, "held_at", "hold_until", "pace_at")
+    await stored.append(0, ["a"])
+    await try_claim(stored, store)
+    assert 0 == store.pace
+    await store.hold(0.1, excess_at=await stored.now_ms())
+    assert near(950, 1) == (await read_flow(stored.redis, stored.of)).pace_max
+
+
+async def test_failures_count_when_the_clock_goes_back(stored: StoredSource) -> None:
+    """A breaker that closed in the future does not keep an outage from opening it."""
+    store = stored.store()
+    for _ in range(5):
+        await store.fail(await stored.now_ms(), "status 503", late=False)
+    await store.alive(await stored.now_ms())
+    await hour_ahead(stored, "closed_at")
+    told = [await store.fail(await stored.now_ms(), "status 503", late=False) for _ in range(5)]
+    assert told[-1].broken

@@ -19,6 +19,8 @@ State = Literal["active", "held", "parked", "paused", "broken"]
 
 PACE_CUT, PACE_MS, PACE_ENDS = 0.2, 30_000, 3
 """Of the curve in `pace`; the scripts hold the same figures (`lua/weather.lua`)."""
+CLOCK_BACK_MS = 1000
+"""A hold that was asked for so far in the future ended when Redis' clock went back; the scripts say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Flow:
     broken_at: int | None = None
     """Since when the breaker is open; None when it is closed."""
     broken_why: str | None = None
-    """What happened to the request that opened it."""
+    """What happened to the request that opened it, or to the last one that tried it since."""
     pace_max: float = 0
     """Events a second that met Segment's limit last; 0 for none."""
     pace_at: int = 0
@@ -61,7 +63,7 @@ class Flow:
             parked_at=_time(text, "parked_at"),
             probe_at=_time(text, "probe_at"),
             paused="paused" in text,
-            hold_until=_time(text, "hold_until"),
+            hold_until=None if (_time(text, "held_at") or 0) > now + CLOCK_BACK_MS else _time(text, "hold_until"),
             last_success=_time(text, "last_success"),
             broken_at=_time(text, "broken_at"),
             broken_why=text.get("broken_why"),

@@ -6,7 +6,8 @@
 -- Returns  1 if the breaker was open, else 0
 -- Cost  O(1)
 --include weather
-if not alive(weather(KEYS[1]), KEYS[1], milliseconds(), tonumber(ARGV[3])) then
+local now = milliseconds()
+if not alive(weather(KEYS[1], now), KEYS[1], now, tonumber(ARGV[3])) then
   return 0
 end
 redis.call('PUBLISH', ARGV[1], ARGV[2])

@@ -10,7 +10,7 @@ local PACED_BURST_S = 0.1
 
 -- Returns {open, reason, wait in ms, probe (of a park), trial (of the breaker), rate in force, pace, tokens}.
 local function gate(flow_key, rate_key, limit, burst, events, now)
-  local flow = weather(flow_key)
+  local flow = weather(flow_key, now)
   local probe, trial = false, false
   if flow.parked then
     if now < flow.probe_at then

@@ -12,13 +12,14 @@
 local now = milliseconds()
 local wanted = now + math.min(tonumber(ARGV[1]), 3600000)
 local sent_at = tonumber(ARGV[4])
-local flow = weather(KEYS[1])
+local flow = weather(KEYS[1], now)
 local until_ms, wakes = math.max(wanted, flow.hold_until), false
 if sent_at > 0 then
   slow_down(flow, KEYS[1], KEYS[3], tonumber(ARGV[5]), sent_at, now)
   wakes = alive(flow, KEYS[1], now, sent_at)
 end
 if wanted > flow.hold_until then
+  redis.call('HSET', KEYS[1], 'held_at', stamp(now))
   redis.call('HSET', KEYS[1], 'hold_until', stamp(wanted))
   -- Saved-up tokens would make a burst of the reopening: it starts with one, or with the debt there is. None grow
   -- during the hold, and what the bucket had left to live it has after it.

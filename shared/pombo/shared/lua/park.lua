@@ -8,7 +8,8 @@
 -- Whoever refuses lives: the breaker closes.
 -- Cost  O(1)
 --include weather
-local now, flow = milliseconds(), weather(KEYS[1])
+local now = milliseconds()
+local flow = weather(KEYS[1], now)
 local repaired = tonumber(redis.call('HGET', KEYS[1], 'repaired_at_version') or '0')
 if flow.parked or tonumber(ARGV[5]) < repaired then
   if alive(flow, KEYS[1], now) then

@@ -7,7 +7,8 @@
 -- Cost  O(1)
 --include weather
 local parked = redis.call('HDEL', KEYS[1], 'parked', 'parked_at', 'probe_at')
-local broken = alive(weather(KEYS[1]), KEYS[1], milliseconds())
+local now = milliseconds()
+local broken = alive(weather(KEYS[1], now), KEYS[1], now)
 redis.call('HSET', KEYS[1], 'repaired_at_version', ARGV[3])
 redis.call('PUBLISH', ARGV[1], ARGV[2])
 return (parked > 0 or broken) and 1 or 0

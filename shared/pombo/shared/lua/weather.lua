@@ -1,8 +1,8 @@
 -- Included: how Segment's answers shut, slow and reopen a source.
 --
 -- The flow hash (times in ms of Redis' clock): `paused` (any value), `parked` (reason), `parked_at`, `probe_at`,
--- `hold_until`, `last_success`. The breaker: `failures` (in a row, of the fleet), `broken_at`, `broken_probe_at`,
--- `broken_why`, `closed_at` (when it last closed). The pace: `pace_max` (events/s that met a limit), `pace_at` (when
+-- `held_at` (when the hold was asked for), `hold_until`, `last_success`. The breaker: `failures` (in a row, of the fleet),
+-- `broken_at`, `broken_probe_at`, `broken_why`, `closed_at` (when it last closed). The pace: `pace_max` (events/s that met a limit), `pace_at` (when
 -- its curve begins), `throughput` (events/s delivered at best of late, sampled at `sampled_at` with `sampled` events).
 local RAMP_START, RAMP_DOUBLING_MS, RAMP_MS = 100, 500, 5000
 local BREAK_AFTER = 5
@@ -27,18 +27,29 @@ local function stamp(ms)
   return string.format('%.0f', ms)
 end
 
-local FIELDS = { 'parked', 'probe_at', 'paused', 'hold_until', 'failures', 'broken_at', 'broken_probe_at', 'closed_at',
-  'pace_max', 'pace_at', 'throughput', 'sampled', 'sampled_at' }
+local FIELDS = { 'parked', 'probe_at', 'paused', 'held_at', 'hold_until', 'failures', 'broken_at', 'broken_probe_at',
+  'closed_at', 'pace_max', 'pace_at', 'throughput', 'sampled', 'sampled_at' }
 
-local function weather(flow_key)
+local function weather(flow_key, now)
   local stored, flow = redis.call('HMGET', flow_key, unpack(FIELDS)), {}
   for number, field in ipairs(FIELDS) do
     flow[field] = stored[number] or nil
   end
   flow.broken_at = tonumber(flow.broken_at or '')
-  for _, field in ipairs({ 'probe_at', 'hold_until', 'failures', 'broken_probe_at', 'closed_at', 'pace_max', 'pace_at',
-    'throughput', 'sampled', 'sampled_at' }) do
+  for _, field in ipairs({ 'probe_at', 'held_at', 'hold_until', 'failures', 'broken_probe_at', 'closed_at', 'pace_max',
+    'pace_at', 'throughput', 'sampled', 'sampled_at' }) do
     flow[field] = tonumber(flow[field] or '0') or 0
+  end
+  -- What began in the future began before Redis' clock went back: nobody is to wait until it is that late again.
+  local latest = now + CLOCK_BACK_MS
+  if flow.held_at > latest then
+    flow.hold_until = 0
+  end
+  if flow.closed_at > latest then
+    flow.closed_at = 0
+  end
+  if flow.pace_at > math.max(latest, flow.hold_until) then
+    flow.pace_max, flow.pace_at = 0, 0
   end
   return flow
 end

@@ -3,12 +3,14 @@
 PYTHON ?= python3
 PIP_VERSION := 26.3
 BIN := .venv/bin
+HOURS ?= 8
+SLOTS_S ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e bench check format docs lock
+.PHONY: help setup demo test chaos chaos-long mutants e2e reliability bench check format docs lock
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with pombo and all that its development needs
 
@@ -18,8 +20,21 @@ demo: setup ## watch events flow, in a world of its own
 test: setup ## run the tests, against real servers
 	$(BIN)/pytest -m "not e2e"
 
+chaos: setup ## strike every step of the delivery in simulated worlds (three minutes); RUN=storm:12 plays one again
+	PYTHONPATH=tests $(BIN)/python -m chaos $(RUN)
+
+chaos-long: setup ## random schedules for HOURS=8, then a real cluster whose slots move and whose primaries die
+	PYTHONPATH=tests $(BIN)/python -m chaos --hours $(HOURS)
+	POMBO_CHAOS_S=$(SLOTS_S) $(BIN)/pytest -m chaos_long -p no:randomly
+
+mutants: setup ## break pombo on purpose, in two dozen ways, and see each break found (some minutes)
+	PYTHONPATH=tests $(BIN)/python -m chaos --mutants
+
+reliability: chaos mutants e2e ## try all that can go wrong (most of an hour), and write docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -m chaos.report
+
 e2e: setup ## run real dialogues through real processes, with figures; SHAPE=tcp, unix, tls, sentinel or cluster
-	POMBO_TEST_SHAPE=$(SHAPE) $(BIN)/pytest -m e2e -p no:randomly
+	POMBO_TEST_SHAPE=$(SHAPE) $(BIN)/pytest -m "e2e and not chaos_long" -p no:randomly
 
 bench: setup .venv/bench/.ready ## measure beside Segment's SDK and RQ (about three minutes); writes docs/benchmarks.md
 	$(BIN)/python -m bench

@@ -189,7 +189,11 @@ class Watch:
         # Order holds within a bot: what another one offers too, or instead, may come from there first. And what is
         # redriven goes last.
         owners = {one.user: bot for bot in reversed(bots) for one in bot.offered}
-        exempt = self.redriven | self.excused | {one.message_id for bot in bots for one in bot.offered if owners[one.user] is not bot}
+        exempt = (
+            self.redriven
+            | self.excused
+            | {one.message_id for bot in bots for one in bot.offered if owners[one.user] is not bot}
+        )
         faults["lost"] = sorted(set(faults.get("lost", ())) - self.forgotten)
         faults["out_of_order"] = judge(logs, [row for row in rows if row["message_id"] not in exempt]).out_of_order
         for kind, found in faults.items():

@@ -163,7 +163,8 @@ class TestThreads:
             proxy.refuse()
             assert ["unavailable"] * 3 == outcomes(producer, ["m0", "m1", "m2"])
         assert {"unavailable": 3} == metrics.reasons
-        assert 1 == sum("rejected: " not in line for line in caplog.messages)
+        # Spools of other tests may still have something to say.
+        assert 1 == sum("rejected: " not in line for line in caplog.messages if str(folder) in line)
 
     def test_told(self, redis: Redis, make: Make, proxy: Proxy, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
         """A process says once that a source is spooled, where and why, and once that all of it is in Redis."""

@@ -29,6 +29,7 @@ from support.canary import Canary, Sighting, password, search, secret
 from support.canaryroad import Road, as_given, at_home
 from support.installation import until
 from support.remains import Listener, Place, Watcher, file_places, log_events, redis_places
+from support.results import record
 from support.servers import free_port
 from support.talker import good_event
 
@@ -293,11 +294,12 @@ def test_canaries_stay_in(road: Road, say: Say, prepared: Callable[[Road], Redis
     found = search(places, [*road.secrets, *road.people.values()])
 
     wrong = misplaced(road, found)
-    say(
+    seen = (
         f"{len(road.secrets)} secrets and {len(road.people)} of people's data, in {len(places):,} places of "
-        f"{sum(len(data) for _, data in places) / 1e6:.1f} MB: {len(wrong)} where they must not be; "
-        f"people's data in {Counter(one.place.split()[0] for one in found)}"
+        f"{sum(len(data) for _, data in places) / 1e6:.1f} MB: {len(wrong)} where they must not be"
     )
+    say(f"{seen}; people's data in {Counter(one.place.split()[0] for one in found)}")
+    record("Secrets", "canaries in all that a run leaves behind", seen, places=len(places), went_wrong=len(wrong))
     assert_found_where_they_are(road, found)
     assert [] == wrong, "\n".join(map(str, wrong))
     assert_found_when_planted(road, jobs)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from support import servers
 from support.installation import Bot, Installation, until
-from support.losses import acknowledge, named
+from support.losses import acknowledge, forgotten_by_audit, named
 from support.oracle import ACCEPTED
 from support.replicated import Replicated
 from support.results import record
@@ -122,7 +122,7 @@ def _turmoil(here: Installation, shape: Replicated, say: Say) -> None:
     say(f"seed {SEED}, {moves} slots moved, {deaths} times a primary killed: {seen}; {findings}")
     record(
         "Redis", "cluster: slots move and primaries die at random", seen, runs=moves + deaths, findings=findings,
-        moves=moves, deaths=deaths, back_worst_s=round(turmoil.longest_s, 1),
+        moves=moves, kills=deaths, back_worst_s=round(turmoil.longest_s, 1), forgotten_events=forgotten_by_audit(told),
     )  # fmt: skip
     at = {one.message_id: one.at for log in logs for one in log}
     spans = [(death - LAG_S, over) for death, over in turmoil.deaths]

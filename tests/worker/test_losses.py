@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis as BlockingRedis
@@ -116,7 +116,7 @@ async def test_an_older_state_has_other_leases(world: World, sync_redis: Blockin
     await world.drained()
     await beaten(world, *workers)
     leases = [world.keys.of("bot").lease(partition) for partition in range(4)]
-    now = [str(lease.decode()) for lease in await world.redis.mget(leases)]
+    now = [lease.decode() for lease in cast("list[bytes]", sync_redis.mget(leases))]
     first = now[0].partition(":")[0]
     for key, lease in zip(leases, now, strict=True):  # Before the second one came, the first had them all.
         sync_redis.set(key, lease if lease.startswith(first) else f"{first}:then")

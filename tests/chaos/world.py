@@ -155,7 +155,7 @@ class _Errand:
             case Blow.OVERTAKEN:
                 process.freeze(fate.frozen_s)
                 self._told(fate.blow.value)
-                world.overtaken[process.name] = lambda: self._thaw(fate)
+                world.overtaken.setdefault(process.name, []).append(lambda: self._thaw(fate))
                 world.later(fate.frozen_s, lambda: world.thaw(process.name))
                 return
             case Blow.LATE:
@@ -252,7 +252,7 @@ class World:
         """Redis refuses connections."""
         self.stalled = False
         """Redis answers nobody, though connections stay."""
-        self.overtaken: dict[str, Callable[[], None]] = {}
+        self.overtaken: dict[str, list[Callable[[], None]]] = {}
         """How to go on for processes that are stopped until somebody takes their lease."""
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
@@ -284,8 +284,7 @@ class World:
 
     def thaw(self, name: str) -> None:
         """Have a process go on that is stopped until somebody takes its lease, if it still is."""
-        go_on = self.overtaken.pop(name, None)
-        if go_on is not None:
+        for go_on in self.overtaken.pop(name, []):
             go_on()
 
     # -- time -----------------------------------------------------------------------------------------------------

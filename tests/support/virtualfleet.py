@@ -49,9 +49,12 @@ class VirtualSegment:
     status: int | None = 200
     refused: str = ""
     """A messageId whose requests fail with 500, whatever else."""
+    refuses: float = 0
+    """The share of requests, drawn by lot, that is answered 429."""
     sent: list[Sent] = field(default_factory=list)
     _window: int = -1
     _count: float = 0
+    _lots: random.Random = field(default_factory=lambda: random.Random(1))
 
     async def post(self, request: Request) -> Answer:
         clock = asyncio.get_running_loop()
@@ -72,6 +75,8 @@ class VirtualSegment:
             return self.status
         if self.refused and self.refused.encode() in body:
             return 500
+        if self._lots.random() < self.refuses:
+            return 429
         if self.limit:
             if int(at) != self._window:
                 self._window, self._count = int(at), 0

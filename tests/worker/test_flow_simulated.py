@@ -9,11 +9,12 @@ import pytest
 
 from pombo.shared.connection import connect
 from support.virtual import EPOCH, run_virtually
-from support.virtualfleet import VirtualFleet, VirtualSegment
+from support.virtualfleet import TICK_S, VirtualFleet, VirtualSegment
 
 Script = Callable[[VirtualFleet, VirtualSegment], Awaitable[None]]
 
 SLOW_S, DOWN_S = 5.0, 30.0
+REFUSED_S = 8.0
 FIRST_TRIAL_S, LAST_TRIAL_S = 1.0, 5.0
 
 
@@ -217,6 +218,80 @@ def test_limit_found_without_one_of_ours(redis_url: str) -> None:
     segment = simulate(redis_url, script, VirtualSegment(limit=1000), workers=2, rate=0)
     assert segment.delivered(40, 100) >= 0.7 * 1000 * 60
     assert sum(one.status == 429 for one in segment.requests(40, 100)) <= 10
+
+
+@pytest.mark.parametrize(("rate", "lasts_s"), [(5000, 8), (1000, 25), (0, 25)])
+def test_an_episode_of_429s_is_one_cut(redis_url: str, rate: float, lasts_s: float) -> None:
+    """When all was refused for a while and no longer is, a backlog is worked off as if one request had been."""
+    backlog = 20_000
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        await fleet.append([100] * 8)
+        await asyncio.sleep(2)
+        segment.status = 429
+        await fleet.append([backlog // 8] * 8)
+        await asyncio.sleep(REFUSED_S)
+        assert ((await fleet.flow()).rate(rate) or 0) >= 0.75 * (rate or 1000)
+        segment.status = 200
+        await asyncio.sleep(lasts_s)
+        assert 0 == await fleet.ledger("queued")
+
+    segment = simulate(redis_url, script, workers=2, rate=rate)
+    assert backlog + 800 == segment.delivered(0, 60)
+    assert 0 < len([one for one in segment.sent if one.status == 429]) <= 8 + REFUSED_S
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_an_episode_of_some_429s(redis_url: str, share: float) -> None:
+    """When a share of the requests was refused for a while, what waits since is gone in about twice as long."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        segment.refuses = share
+        for _ in range(int(REFUSED_S / TICK_S)):
+            await fleet.append([5] * 8)
+            await asyncio.sleep(TICK_S)
+        segment.refuses = 0
+        assert await fleet.ledger("queued") > 1000
+        await asyncio.sleep(2 * REFUSED_S)
+        assert 0 == await fleet.ledger("queued")
+
+    segment = simulate(redis_url, script, workers=2, rate=1000)
+    assert {200} == {one.status for one in segment.requests(REFUSED_S + 1, 60)}
+    assert 3200 == segment.delivered(0, 60)
+
+
+def test_limit_of_half_of_ours_after_an_episode(redis_url: str) -> None:
+    """A limit that shows itself only after all was refused for a while is found and used all the same."""
+    since = 2 + REFUSED_S + 10
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        fleet.offer(700)
+        await asyncio.sleep(2)
+        segment.status = 429
+        await asyncio.sleep(REFUSED_S)
+        segment.status, segment.limit = 200, 500
+        await asyncio.sleep(130)
+
+    segment = simulate(redis_url, script, workers=3, rate=1000)
+    assert segment.delivered(since, since + 120) >= 0.85 * 500 * 120
+    assert sum(one.status == 429 for one in segment.requests(since, since + 120)) <= 6
+
+
+def test_pace_follows_a_decline(redis_url: str) -> None:
+    """While Segment takes less and less, most of what it takes is used."""
+    took = 0.0
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        nonlocal took
+        fleet.offer(1000)
+        for second in range(150):
+            segment.limit = 900 - 4 * second
+            took += segment.limit
+            await asyncio.sleep(1)
+
+    segment = simulate(redis_url, script, workers=3, rate=1000)
+    assert segment.delivered(0, 150) >= 0.75 * took
+    assert sum(one.status == 429 for one in segment.sent) <= 20
 
 
 def test_pace_ends(redis_url: str) -> None:

@@ -248,22 +248,37 @@ async def exceed(stored: StoredSource, rate: float, *, sent_at: int | None = Non
 
 
 async def test_one_cut_for_all_that_was_sent_before(stored: StoredSource) -> None:
-    """Requests sent before a cut tell nothing new; one sent after it does."""
+    """Requests sent before a cut tell nothing new; one sent after it does, if others were accepted since."""
     assert AIM * 1000 == pytest.approx(await exceed(stored, 1000))
     before = int(await field(stored, "pace_at")) - 1
     assert AIM * 1000 == pytest.approx(await exceed(stored, 1000, sent_at=before))
     await stored.redis.hdel(stored.of.flow, "hold_until")
+    await stored.redis.hset(stored.of.flow, "last_success", await field(stored, "pace_at") + 1)
     assert AIM * 0.8 * AIM * 1000 == pytest.approx(await exceed(stored, 1000), rel=0.01)
 
 
-async def test_the_cut_is_of_the_rate_at_which_it_was_sent(stored: StoredSource) -> None:
-    """A 429 that comes while the source is held, or reopens, and was sent before that, does not tell of the ramp."""
-    sent_at = await stored.now_ms()
-    await stored.redis.hset(stored.of.flow, "hold_until", sent_at + 5000)
-    assert AIM * 1000 == pytest.approx(await exceed(stored, 1000, sent_at=sent_at))
-    await stored.redis.delete(stored.of.flow)
-    await stored.redis.hset(stored.of.flow, "hold_until", sent_at + 1)
-    assert AIM * 1000 == pytest.approx(await exceed(stored, 1000, sent_at=sent_at))
+@pytest.mark.parametrize("rate", [0, 1000])
+async def test_one_cut_until_something_is_accepted(stored: StoredSource, rate: float) -> None:
+    """While all is refused, or nothing answered in time, the pace stays where the first of them put it."""
+    await measured(stored)
+    met = [await exceed(stored, rate) for _ in range(3)]
+    await limited(stored, rate).fail(await stored.now_ms() + 60_000, "ReadTimeout", late=True)
+    assert pytest.approx([AIM * 1000] * 4) == [*met, await field(stored, "pace_max")]
+
+
+async def test_the_cut_is_of_the_pace_at_which_it_was_sent(stored: StoredSource) -> None:
+    """What a 429 finds to be too much is the pace when its request was sent, not when the answer came."""
+    now = await stored.now_ms()
+    fields = {"pace_max": 500, "pace_at": now - 2 * PACE_MS, "last_success": now}
+    await stored.redis.hset(stored.of.flow, mapping=fields)
+    assert AIM * 500 == pytest.approx(await exceed(stored, 1000, sent_at=now - PACE_MS))
+
+
+@pytest.mark.parametrize("opened", ["hold_until", "closed_at"])
+async def test_a_ramp_is_not_what_is_cut(stored: StoredSource, opened: str) -> None:
+    """A 429 to what was sent while a source reopens slows it as any other: a ramp is low by itself."""
+    await stored.redis.hset(stored.of.flow, opened, await stored.now_ms() - 1)
+    assert AIM * 1000 == pytest.approx(await exceed(stored, 1000, sent_at=await stored.now_ms()))
 
 
 async def measured(stored: StoredSource) -> None:
@@ -300,7 +315,8 @@ async def test_scripts_and_status_agree_about_the_pace(
 ) -> None:
     """The rate that a script cuts is the one that `pombo status` shows."""
     now = await stored.now_ms()
-    await stored.redis.hset(stored.of.flow, mapping={"pace_max": met, "pace_at": now - int(way * PACE_MS)})
+    fields = {"pace_max": met, "pace_at": now - int(way * PACE_MS), "last_success": now + PACE_MS}
+    await stored.redis.hset(stored.of.flow, mapping=fields)
     expected = pace(met, int(way * PACE_MS), rate) or rate or LEAST_MEASURED
     assert AIM * expected == pytest.approx(await exceed(stored, rate), rel=0.01)
 

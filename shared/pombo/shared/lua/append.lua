@@ -56,7 +56,7 @@ local idle = {}
 for i = 7, ends, 4 do
   local stream = KEYS[3 + (i - 7) / 4]
   if redis.call('XLEN', stream) == 0 then
-    idle[ARGV[i]] = true
+    idle[#idle + 1] = ARGV[i]
     reply[3] = 1
   end
   reply[#reply + 1] = redis.call('XADD', stream, '*', 'n', ARGV[i + 1], 'r', ARGV[i + 2], 'b', ARGV[i + 3])
@@ -69,7 +69,7 @@ for kind, count in string.gmatch(ARGV[6], '(%w+)=(%d+)') do
 end
 redis.call('HSET', session, 'sequence', ARGV[2], 'reply', cjson.encode(reply), 'total', total)
 redis.call('EXPIRE', session, ARGV[4])
-for message, _ in pairs(idle) do
+for _, message in ipairs(idle) do
   redis.call('PUBLISH', ARGV[5], message)
 end
 return reply

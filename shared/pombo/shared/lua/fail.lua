@@ -5,7 +5,7 @@
 -- ARGV  1 ms when it was sent   2 1 if no answer came in time, else 0   3 what happened
 --       4 events per second of the source's own limit, 0 for none
 -- Returns  {now ms, broken (0|1), 1 if this report opened the breaker}
--- No answer in time also slows the source down, once for all that was sent before. What was sent before the breaker
+-- No answer in time also slows the source down, once until something is accepted. What was sent before the breaker
 -- last closed counts for nothing. A repeat may count a failure twice, which no more than opens the breaker earlier.
 -- Cost  O(1)
 --include weather

@@ -6,7 +6,7 @@
 --       4 ms when the request was sent, if its answer says that it was too much (429), else 0
 --       5 events per second of the source's own limit, 0 for none
 -- Returns  {now ms, hold until ms}: the later of this hold and the one in force, one hour from now at most
--- A 429 slows the source down, once for all that was sent before, and is a sign of life.
+-- A 429 slows the source down, once until something is accepted, and is a sign of life.
 -- Cost  O(1)
 --include weather
 local now = milliseconds()

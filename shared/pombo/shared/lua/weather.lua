@@ -28,7 +28,7 @@ local function stamp(ms)
 end
 
 local FIELDS = { 'parked', 'probe_at', 'paused', 'held_at', 'hold_until', 'failures', 'broken_at', 'broken_probe_at',
-  'closed_at', 'pace_max', 'pace_at', 'throughput', 'sampled', 'sampled_at' }
+  'closed_at', 'pace_max', 'pace_at', 'throughput', 'sampled', 'sampled_at', 'last_success' }
 
 local function weather(flow_key, now)
   local stored, flow = redis.call('HMGET', flow_key, unpack(FIELDS)), {}
@@ -37,7 +37,7 @@ local function weather(flow_key, now)
   end
   flow.broken_at = tonumber(flow.broken_at or '')
   for _, field in ipairs({ 'probe_at', 'held_at', 'hold_until', 'failures', 'broken_probe_at', 'closed_at', 'pace_max',
-    'pace_at', 'throughput', 'sampled', 'sampled_at' }) do
+    'pace_at', 'throughput', 'sampled', 'sampled_at', 'last_success' }) do
     flow[field] = tonumber(flow[field] or '0') or 0
   end
   -- What began in the future began before Redis' clock went back: nobody is to wait until it is that late again.
@@ -112,13 +112,19 @@ local function alive(flow, flow_key, now, sent_at)
   return false
 end
 
--- Segment cannot take as much as it got: cut the rate in force when that was sent, once for all that was sent before the
--- cut. What was sent before an outage says nothing about the time after it.
+-- Segment cannot take as much as it got: cut the pace, or the limit, at which that was sent, once for all that was sent
+-- before the cut, and not again before something was accepted since sending began again: while all is refused, nothing
+-- tells how much is too much. Nor does a ramp, which is low by itself. What was sent before an outage says nothing about
+-- the time after it.
 local function slow_down(flow, flow_key, ledger_key, limit, sent_at, now)
   if flow.broken_at or sent_at <= math.max(flow.pace_at, flow.closed_at) then
     return
   end
-  local rate = rate_in_force(flow, limit, math.min(sent_at, now))
+  local paced = pace(flow, limit, math.min(sent_at, now))
+  if paced and flow.last_success <= flow.pace_at then
+    return
+  end
+  local rate = paced or limit
   if rate == 0 then
     if flow.sampled_at == 0 then
       return -- Neither a limit nor a measure: the hold alone has to do.

@@ -269,7 +269,7 @@ async def test_one_cut_until_something_is_accepted(stored: StoredSource, rate: f
 async def test_the_cut_is_of_the_pace_at_which_it_was_sent(stored: StoredSource) -> None:
     """What a 429 finds to be too much is the pace when its request was sent, not when the answer came."""
     now = await stored.now_ms()
-    fields = {"pace_max": 500, "pace_at": now - 2 * PACE_MS, "last_success": now}
+    fields: dict[Any, Any] = {"pace_max": 500, "pace_at": now - 2 * PACE_MS, "last_success": now}
     await stored.redis.hset(stored.of.flow, mapping=fields)
     assert AIM * 500 == pytest.approx(await exceed(stored, 1000, sent_at=now - PACE_MS))
 
@@ -315,7 +315,7 @@ async def test_scripts_and_status_agree_about_the_pace(
 ) -> None:
     """The rate that a script cuts is the one that `pombo status` shows."""
     now = await stored.now_ms()
-    fields = {"pace_max": met, "pace_at": now - int(way * PACE_MS), "last_success": now + PACE_MS}
+    fields: dict[Any, Any] = {"pace_max": met, "pace_at": now - int(way * PACE_MS), "last_success": now + PACE_MS}
     await stored.redis.hset(stored.of.flow, mapping=fields)
     expected = pace(met, int(way * PACE_MS), rate) or rate or LEAST_MEASURED
     assert AIM * expected == pytest.approx(await exceed(stored, rate), rel=0.01)

@@ -66,7 +66,7 @@ def prove(installation: Installation, dialogues: Sequence[Dialogue], *, faults: 
     logs = [bot.finish() for bot in bots]
     again = repeater.finish()
     accepted = time.monotonic() - begun
-    installation.drained("bot", 90)
+    installation.drained("bot", 180)
     lasted = time.monotonic() - begun
 
     findings = installation.judge("bot", [*logs, again])

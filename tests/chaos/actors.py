@@ -1,15 +1,17 @@
 """Who acts in a simulated world: workers, bots with and without a spool, and the operator."""
 
 import asyncio
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redis.exceptions import RedisError
 
+from chaos.errand import UnsentError
 from chaos.segment import SimSegment
 from chaos.wire import SimRedis, SimTransport, name_of
-from chaos.world import UnsentError, World
+from chaos.world import World
 from pombo.producer.buffer import Buffer, Offer, Pending
 from pombo.producer.drain import Drain
 from pombo.producer.intake import Intake
@@ -31,6 +33,8 @@ from pombo.worker.pool import Pool
 
 SECRETS = Secrets(["pbs_a-secret-for-simulations-and-nothing-else"])
 WRITE_KEY = "k" * 32
+SOURCE = "bot"
+"""The one source that there is."""
 PATIENT = 1e9
 """Seconds that one waits for a disk: until it is done."""
 _METRICS = Metrics()
@@ -48,6 +52,7 @@ class Worker:
         guard = BeatGuard(process.clock)
         tools = Tools(SimTransport(process, segment), process.clock, process.rng, _METRICS, guard)
         self.pool = Pool(redis, Keys(), Registry(redis, Keys(), SECRETS), tools, guard)
+        self._room = tools.room
         process.identity = self.pool.fleet.id
         self.task = process.start(self.pool.run(self._stop))
 
@@ -60,6 +65,14 @@ class Worker:
     def gone(self) -> bool:
         """Whether the process has ended, by itself or not."""
         return not self.process.lives or self.task.done()
+
+    @property
+    def owing(self) -> int:
+        """Bytes that it counts as held in memory, and does not hold."""
+        holdings = [holding for lane in self.pool.lanes.values() for holding in lane.holdings.values()]
+        held = [entry.raw for holding in holdings for entry in holding.ahead]
+        held += [entry.raw for holding in holdings if holding.part is not None for entry in holding.part.entries]
+        return self._room.used - sum(held)
 
 
 @dataclass(eq=False)
@@ -86,17 +99,18 @@ class Bot:
 
     world: World
     name: str
-    source: str = "bot"
     budget_s: float = 1.0
     folder: Path | None = None
     """Of the spool, if it has one."""
+    padding: int = 0
+    """Bytes that each of its events has besides the usual."""
     offered: list[Offered] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         process = self.process = self.world.process(self.name)
         self._token, self._wanted = asyncio.Event(), asyncio.Event()
-        options = Options(self.source, self.budget_s)
-        rejections = Rejections(self.source, None, default_metrics(), process.clock)
+        options = Options(SOURCE, self.budget_s)
+        rejections = Rejections(SOURCE, None, default_metrics(), process.clock)
         self._intake = Intake(options, rejections, process.clock, disabled=False)
         self._buffer = Buffer(options, process.clock, self._token.set)
         self._spool = self._shelf()
@@ -119,7 +133,9 @@ class Bot:
 
     def track(self, message_id: str, user: str) -> Offered:
         """Offer an event, now."""
-        event = {"type": "track", "event": "Message Sent", "userId": user, "messageId": message_id}
+        event: dict[str, Any] = {"type": "track", "event": "Message Sent", "userId": user, "messageId": message_id}
+        if self.padding:
+            event["properties"] = {"text": random.Random(message_id).randbytes(self.padding // 2).hex()}
         admitted = self._intake.admit(event, None, True)
         assert isinstance(admitted, Pending), admitted.outcome
         self.world.note(self.name, f"offers {message_id} of {user}")

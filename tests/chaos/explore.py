@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.scenarios import SCENARIOS, Scenario
+from chaos.scenarios import CALM_ONLY, REPEATING, SCENARIOS, Scenario
 from chaos.stage import LIMIT_S, Stage, staged
-from chaos.storms import Script
+from chaos.storms import Schedule
 from chaos.virtualserver import VirtualServer
 from chaos.weather import Blow, Calm, Once, Step, Storm, Weather
 from chaos.world import StuckError
@@ -48,9 +48,9 @@ def run(server: VirtualServer, name: str, folder: Path, *, traced: bool = False)
         kind, *words = name.split(":")
         if kind == STORM:
             rng = random.Random(int(words[0]))
-            script = Script.drawn(rng)
-            scenario: Scenario = script.play
-            weather = script.weather(rng)
+            schedule = Schedule.drawn(rng)
+            scenario: Scenario = schedule.play
+            weather = schedule.weather(rng)
         else:
             scenario = SCENARIOS[kind]
             weather = Calm() if words == ["calm"] else Once(number=int(words[0]), blow=Blow[words[1]])
@@ -61,7 +61,9 @@ def run(server: VirtualServer, name: str, folder: Path, *, traced: bool = False)
 
 
 def points(server: VirtualServer, name: str, folder: Path) -> Iterator[str]:
-    """The names of the runs that strike each step of a scenario with each blow."""
+    """The names of the runs that strike each step of a scenario with each blow; none for those that are calm only."""
+    if name in CALM_ONLY:
+        return
     weather = Calm(steps=[])
     _played(server, f"{name}:calm", SCENARIOS[name], weather, folder, traced=False)
     for step in weather.steps or ():
@@ -70,10 +72,12 @@ def points(server: VirtualServer, name: str, folder: Path) -> Iterator[str]:
 
 def _blows_at(step: Step) -> Iterator[Blow]:
     """What can be done at a step, besides what another step's blow does as well."""
+    # LATE_REPLY is LOST_REPLY, heard of later. For the outside, DIED_BEFORE a step is DIED_AFTER the one before it; a
+    # disk is struck by both all the same, as its steps are few.
     if step.kind == "disk":
         yield from (Blow.NOT_SENT, Blow.DIED_BEFORE, Blow.DIED_AFTER, Blow.FROZEN)
     else:
-        yield from (Blow.NOT_SENT, Blow.LOST_REPLY, Blow.LATE, Blow.DIED_AFTER, Blow.FROZEN)
+        yield from (Blow.NOT_SENT, Blow.LOST_REPLY, Blow.LATE, Blow.DIED_AFTER, Blow.FROZEN, Blow.FROZEN_AFTER)
         if step.process.startswith("worker") and (step.kind == "segment" or step.name in FENCED):
             yield Blow.OVERTAKEN
 
@@ -89,6 +93,8 @@ def _played(
         if isinstance(weather, Storm):
             weather.now = lambda: stage.world.now
         problems = _judged(stage, scenario)
+        if name.endswith(":calm") and seed not in REPEATING and stage.watch.duplicates:
+            problems.append(f"sent again, though nothing happened: {dict(stage.watch.duplicates)}")
         return Outcome(
             name, problems, _figures(stage), stage.watch.duplicates, weather.struck,
             stage.world.trace if problems or traced else [],
@@ -102,10 +108,10 @@ def _judged(stage: Stage, scenario: Scenario) -> list[str]:
     try:
         stage.world.run(stage.operator.start(main()), LIMIT_S)
     except StuckError as stuck:
-        return [f"stuck: {stuck}", *stage.watch.judge(stage.bots)]
+        return [f"stuck: {stuck}", *stage.watch.judge(stage.bots, stage.workers)]
     except Exception as error:
         return [f"crashed: {error!r}", *traceback.format_exc().splitlines()[-6:]]
-    return stage.watch.judge(stage.bots)
+    return stage.watch.judge(stage.bots, stage.workers)
 
 
 def _figures(stage: Stage) -> Counter[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from chaos.segment import Reply, in_turn
+from chaos.segment import REFUSED, Mood, Reply, in_turn
 from chaos.stage import Line, Stage
 from pombo.shared.flow import pause, resume
 from pombo.shared.keys import Keys
@@ -12,6 +12,7 @@ HELD = Reply(429, (("retry-after", "1"),))
 DOWN = Reply(503)
 LOST = Reply(heard=False)
 REVOKED = Reply(401)
+BROKEN = Reply(500)
 
 
 def lines(prefix: str, users: int, count: int, *, every_s: float = 0.0, start_s: float = 0.0) -> list[Line]:
@@ -174,10 +175,109 @@ async def flushed(stage: Stage) -> None:
     await stage.settled()
 
 
+async def refusing(stage: Stage) -> None:
+    """Segment refuses all there is until somebody notices: the source is parked, and nothing dies."""
+    await stage.open(partitions=1)
+    stage.segment.mood = lambda _: REFUSED
+    stage.bot("bot", lines("a", 2, 5))
+    await stage.played()
+    stage.staff(1)
+    await stage.until(lambda: stage.watch.stored.flow("parked") is not None or stage.empty(), "park")
+    stage.segment.mood = in_turn([])
+    await stage.registry.unpark("bot")
+    await stage.settled()
+
+
+async def sick_of_two(stage: Stage) -> None:
+    """One event always makes Segment fail, while what others send arrives: it alone dies."""
+    await stage.open(partitions=4)
+    stage.watch.excused.add("a2")
+    stage.segment.mood = _failing_at("a2")
+    stage.staff(2)
+    stage.bot("bot", lines("a", 2, 6))
+    stage.bot("more", lines("b", 5, 60, every_s=2.0))
+    await stage.settled()
+
+
+def _failing_at(message_id: str) -> Mood:
+    return lambda sending: BROKEN if message_id in sending.ids else Reply()
+
+
+async def large(stage: Stage) -> None:
+    """Events of which a request takes few, and in one partition more than a batch of."""
+    await stage.open(partitions=3)
+    stage.bot("bot", lines("a", 5, 60), padding=30_000)
+    stage.bot("many", lines("b", 1, 250))
+    await stage.played()
+    stage.staff(1)
+    await stage.settled()
+
+
+async def spoilt(stage: Stage) -> None:
+    """A batch that nobody can read lies amid others: it is dead as it is, and the rest goes on."""
+    await stage.open(partitions=1)
+    stage.bot("bot", lines("a", 2, 8, every_s=0.2))
+    await stage.clock(0.5)
+    await stage.spoil(partition=0)
+    stage.staff(2)
+    await stage.settled()
+
+
+async def ageing(stage: Stage) -> None:
+    """Ids are remembered over generations: copies within the window are not sent."""
+    await stage.open(window_s=60)
+    stage.staff(2)
+    stage.bot("bot", lines("a", 3, 40, every_s=3.0))
+    stage.bot("copies", [(at + 50.0, message_id, user) for at, message_id, user in lines("a", 3, 40, every_s=3.0)])
+    await stage.settled()
+
+
+async def waited(stage: Stage) -> None:
+    """Failures, a pause for far longer than `max_age`, and one more failure: waiting kills nothing."""
+    await stage.open(max_age_s=20)
+    stage.segment.mood = in_turn([DOWN] * 3)
+    stage.staff(1)
+    stage.bot("bot", lines("a", 2, 4))
+    await stage.until(lambda: bool(stage.segment.sendings), "request")
+    await pause(stage.redis, Keys(), "bot")
+    await stage.clock(60)
+    await resume(stage.redis, Keys(), "bot")
+    await stage.settled()
+
+
+async def crowded(stage: Stage) -> None:
+    """The backlog comes to its limit while the source is paused; one bot has a spool."""
+    await stage.open(backlog_bytes=700)
+    await pause(stage.redis, Keys(), "bot")
+    stage.staff(1)
+    for name, spool in (("a", ""), ("b", "spool")):
+        stage.bot(name, lines(name, 2, 20, every_s=0.1), spool=spool)
+    await stage.clock(4)
+    await resume(stage.redis, Keys(), "bot")
+    await stage.settled()
+
+
+async def full_of_letters(stage: Stage) -> None:
+    """Dead letters come to their limit, and the source waits until the operator makes room."""
+    await stage.open(dead_bytes=1)
+    stage.segment.poison = frozenset({"a1", "a4", "a7"})
+    stage.staff(1)
+    stage.bot("bot", lines("a", 1, 9, every_s=0.3))
+    await stage.clock(8)
+    assert len(stage.watch.stored.dead()) == 1, "the source goes on with its dead letters at their limit"
+    await stage.registry.set("bot", dead_bytes=0)
+    await stage.settled()
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         delivery, two_workers, handed_back, refused, failing, held, parked, spooled, sharing, restarted,
-        redriven, paused, failed_over, flushed,
+        redriven, paused, failed_over, flushed, refusing, sick_of_two, large, spoilt, ageing, waited, crowded,
+        full_of_letters,
     )
 }  # fmt: skip
+CALM_ONLY = frozenset({"sick_of_two", "large", "ageing", "waited", "crowded", "full_of_letters"})
+"""Those that are long, or many events: to strike their every step would cost more than it shows."""
+REPEATING = frozenset({"failing", "failed_over", "flushed"})
+"""Those in which events are sent again without a blow: answers are lost, or what Redis knew."""

@@ -26,8 +26,6 @@ class Sending:
     state: Any = None
     """What a watch noted when it began."""
     arrived_at: float | None = None
-    taken: bool = False
-    """Whether Segment took its events in."""
     answered: bool = False
     """Whether the worker got a 200 for it."""
     delay_s: float = 0.0
@@ -84,7 +82,6 @@ class SimSegment:
         reply = REFUSED if self.poison and not self.poison.isdisjoint(sending.ids) else self.mood(sending)
         sending.delay_s = reply.delay_s
         if reply.takes:
-            sending.taken = True
             self.arrivals += [(message_id, sending) for message_id in sending.ids]
         return Answer(reply.status, dict(reply.headers), reply.body) if reply.heard else None
 

@@ -20,6 +20,7 @@ from pombo.shared.deadletters import ALL
 from pombo.shared.errors import UnknownSourceError
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
+from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
 from pombo.worker.redrive import Redrive
 
@@ -90,17 +91,26 @@ class Stage:
             for _ in range(self.wanted - sum(not worker.gone for worker in self.workers)):
                 self._hire()
 
-    def bot(self, name: str, lines: Iterable[Line], *, spool: str = "", budget_s: float = 1.0) -> Bot:
+    def bot(self, name: str, lines: Iterable[Line], *, spool: str = "", budget_s: float = 1.0, padding: int = 0) -> Bot:
         """Start a bot that offers these events; killed with a spool, it is started again to drain that."""
         folder = self.folder / spool if spool else None
-        bot = Bot(self.world, name, budget_s=budget_s, folder=folder)
+        bot = Bot(self.world, name, budget_s=budget_s, folder=folder, padding=padding)
         self.bots.append(bot)
         self._plays.append(bot.process.start(_play(bot, list(lines))))
         return bot
 
+    async def spoil(self, partition: int) -> None:
+        """Have a batch of two events appended that nobody can read."""
+        source, of, keys = self.watch.source, Keys().of("bot"), Keys()
+        where = [of.ledger, of.session("spoiler"), of.stream(partition), of.losses]
+        head: list[Argument] = [source.incarnation, 1, 0, 60, keys.wake]
+        batch: list[Argument] = ["track=2", f"bot/{partition}", 2, 50, b"\x01\x01garbage"]
+        self.watch.spoilt += 2
+        await script("append").acall(self.redis, where, [*head, *batch])
+
     def redrive(self) -> "asyncio.Task[None]":
         """Have a job put all dead letters back; killed, it is run again with what it had noted."""
-        self.watch.redriven |= self.watch.dead().keys()
+        self.watch.redriven |= self.watch.stored.dead().keys()
         return self.operator.start(self._redrive(_Job()))
 
     async def _redrive(self, job: "_Job") -> None:
@@ -166,7 +176,6 @@ class Stage:
     async def settled(self) -> None:
         """Close the bots, have everything arrive, and nothing left anywhere."""
         await self.played()
-        self._plays += [self.operator.start(asyncio.sleep(0))] * (len(self.bots) - len(self._plays))
         for bot in self.bots:
             if bot.process.lives:
                 bot.close()
@@ -178,9 +187,12 @@ class Stage:
         for bot in [bot for bot in self.bots if not bot.process.lives and bot.folder is not None]:
             if not any(other.name == f"{bot.name}-again" for other in self.bots):
                 self.bots.append(Bot(self.world, f"{bot.name}-again", folder=bot.folder))
+        return self.empty() and all(bot.empty() for bot in self.bots if bot.process.lives)
+
+    def empty(self) -> bool:
+        """Whether nothing is queued or in flight."""
         ledger = self.ledger()
-        empty = not ledger.get("queued") and not ledger.get("in_flight")
-        return empty and all(bot.empty() for bot in self.bots if bot.process.lives)
+        return not ledger.get("queued") and not ledger.get("in_flight")
 
     def ledger(self) -> dict[str, int]:
         """The source's counters."""

@@ -134,8 +134,8 @@ def _some(stage: Stage, rng: random.Random) -> Worker | None:
 
 
 @dataclass(frozen=True)
-class Script:
-    """One schedule, drawn at random."""
+class Schedule:
+    """What happens in a storm, drawn at random."""
 
     partitions: int
     rate: float
@@ -150,7 +150,7 @@ class Script:
     seed: int
 
     @classmethod
-    def drawn(cls, rng: random.Random) -> "Script":
+    def drawn(cls, rng: random.Random) -> "Schedule":
         """Draw one."""
         lasts = rng.choice((2.0, 6.0, 12.0))
         plays = tuple(cls._play(rng, f"b{number}", lasts) for number in range(rng.choice((1, 1, 2, 3))))

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from chaos import mutants
+from chaos.breaks import MUTANTS, Mutant
 from chaos.explore import Outcome, points, run
-from chaos.scenarios import SCENARIOS
+from chaos.mutants import ROOT
+from chaos.scenarios import CALM_ONLY, REPEATING, SCENARIOS
 from chaos.segment import Reply
 from chaos.stage import Stage
 from chaos.virtualserver import VirtualServer, virtual_server
+from chaos.weather import Calm
+from chaos.world import made_world
 
 _STREAM_ID = re.compile(r"\d{13}-\d+")
 
@@ -74,6 +77,21 @@ def test_what_segment_drops_is_noticed(server: VirtualServer, tmp_path: Path, mo
     assert any("offers a0" in str(line) for line in outcome.trace)
 
 
+def test_a_freeze_does_not_end_before_a_longer_one(server: VirtualServer) -> None:
+    """Who is stopped twice goes on when both freezes are over."""
+    with made_world(server, Calm(), "freezes") as world:
+        process = world.process("frozen")
+        process.freeze(10)
+        process.freeze(1)
+        assert 10 == process.frozen_until
+
+
+def test_long_scenarios_are_played_in_calm_weather_alone(server: VirtualServer, tmp_path: Path) -> None:
+    """The scenarios whose points cost too much have none, and each of them is there."""
+    assert SCENARIOS.keys() >= CALM_ONLY | REPEATING
+    assert [] == [name for scenario in CALM_ONLY for name in points(server, scenario, tmp_path / "run")]
+
+
 @pytest.mark.parametrize("name", ["storm:x", "nothing:calm", "delivery:1:SNEEZE", "storm"])
 def test_a_run_that_is_none(server: VirtualServer, tmp_path: Path, name: str) -> None:
     """A name that means nothing is refused with those that do."""
@@ -81,12 +99,12 @@ def test_a_run_that_is_none(server: VirtualServer, tmp_path: Path, name: str) ->
         run(server, name, tmp_path / "run")
 
 
-@pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda mutant: mutant.name)
-def test_mutants_fit_the_code(tmp_path: Path, mutant: mutants.Mutant) -> None:
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_mutants_fit_the_code(tmp_path: Path, mutant: Mutant) -> None:
     """Each break finds the text that it breaks; `make mutants` sees each of them found out."""
     path = tmp_path / mutant.file
     path.parent.mkdir(parents=True)
-    path.write_text((mutants.ROOT / mutant.file).read_text("utf-8"), "utf-8")
+    path.write_text((ROOT / mutant.file).read_text("utf-8"), "utf-8")
     mutant.applied(tmp_path)
 
 

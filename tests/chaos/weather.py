@@ -30,6 +30,8 @@ class Blow(Enum):
     """The step is done, and the process is killed -9 before it knows."""
     FROZEN = "frozen"
     """The process is stopped right before the step, for longer than its leases last, and goes on then."""
+    FROZEN_AFTER = "frozen after"
+    """The step is done, and the process is stopped before it knows, for longer than its leases last."""
     OVERTAKEN = "overtaken"
     """A worker is stopped right before the step, until another one takes its lease, and goes on at that very moment."""
 

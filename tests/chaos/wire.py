@@ -10,10 +10,11 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
+from chaos.errand import UnsentError
 from chaos.segment import SimSegment
 from chaos.virtualserver import catalogue, hash_of
 from chaos.weather import TICK_S
-from chaos.world import Process, UnsentError
+from chaos.world import Process
 from pombo.worker.answers import Answer
 from pombo.worker.transport import TIMEOUT_S, Request
 

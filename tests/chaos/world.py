@@ -13,20 +13,16 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from redis.exceptions import ConnectionError, TimeoutError
-
+from chaos.errand import Effect, Errand
 from chaos.simloop import SimLoop
 from chaos.virtualserver import EPOCH, VirtualServer
-from chaos.weather import Blow, Fate, Step, Weather
+from chaos.weather import Step, Weather
 from pombo.shared.clock import Clock
 
 _NEVER: Final = float("inf")
-_OF_NETWORKS: Final = frozenset({Blow.LOST_REPLY, Blow.LATE_REPLY, Blow.LATE})
-"""Blows that no disk has in store."""
 _RUNAWAY: Final = 200_000
 """Steps after which a world is taken for one that goes round in circles."""
 
@@ -48,8 +44,6 @@ class Process:
         self.rng = random.Random(f"{world.seed}/{name}")
         self.lives = True
         self.frozen_until = 0.0
-        self.skew_s = 0.0
-        """How far its wall clock is ahead."""
         self.identity = ""
         """Of a worker, as its leases have it."""
         self.tasks: list[asyncio.Task[Any]] = []
@@ -72,9 +66,9 @@ class Process:
                 call()
 
     def freeze(self, seconds: float) -> None:
-        """Stop it, as SIGSTOP does, and have it go on later."""
+        """Stop it, as SIGSTOP does, and have it go on later, when it is not stopped for longer already."""
         self.world.note(self.name, f"frozen for {seconds:g} s")
-        self.frozen_until = self.world.now + seconds
+        self.frozen_until = max(self.frozen_until, self.world.now + seconds)
 
     def next_at(self) -> float:
         """When it has something to do."""
@@ -91,7 +85,7 @@ class Process:
             ConnectionError: not sent, with `sent` False, or the answer lost.
             TimeoutError: no answer within `patience_s`.
         """
-        return await _Errand(self, kind, name, effect, patience_s).run(note, command)
+        return await Errand(self, kind, name, effect, patience_s).run(note, command)
 
 
 class SimClock(Clock):
@@ -101,138 +95,13 @@ class SimClock(Clock):
         self._process = process
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(EPOCH + self._process.skew_s, UTC) + timedelta(seconds=self.monotonic())
+        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.monotonic())
 
     def monotonic(self) -> float:
         return self._process.world.now
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-class UnsentError(ConnectionError):
-    """The command certainly did not reach anybody."""
-
-
-class _Errand:
-    """One step on its way."""
-
-    def __init__(self, process: Process, kind: str, name: str, effect: Callable[[], Any], patience_s: float) -> None:
-        self._process, self._world, self._kind = process, process.world, kind
-        self._name, self._effect, self._patience_s = name, effect, patience_s
-        self._command: Sequence[Any] = ()
-        self._future = process.loop.create_future()
-
-    async def run(self, note: str, command: Sequence[Any]) -> Any:
-        process, world = self._process, self._world
-        fate = Fate() if process.shielded else self._fate(world.next_step(process, self._kind, self._name))
-        self._command, self._line = command, world.note(process.name, f"{self._kind} {self._name}", note)
-        self._go(fate)
-        return await self._future
-
-    def _fate(self, step: Step) -> Fate:
-        world = self._world
-        fate = world.weather.fate(step)
-        if fate.blow is None and self._kind == "redis" and world.refusing:
-            return Fate(blow=Blow.NOT_SENT)
-        return replace(fate, blow=None) if self._kind == "disk" and fate.blow in _OF_NETWORKS else fate
-
-    def _go(self, fate: Fate) -> None:
-        process, world = self._process, self._world
-        there = fate.there_s
-        world.later(self._patience_s, self._give_up)
-        match fate.blow:
-            case Blow.NOT_SENT:
-                self._told("not sent")
-                world.later(there, lambda: self._fail(UnsentError("connection refused")))
-                return
-            case Blow.DIED_BEFORE:
-                process.kill()
-                return
-            case Blow.FROZEN:
-                process.freeze(fate.frozen_s)
-                there += fate.frozen_s
-            case Blow.OVERTAKEN:
-                process.freeze(fate.frozen_s)
-                self._told(fate.blow.value)
-                world.overtaken.setdefault(process.name, []).append(lambda: self._thaw(fate))
-                world.later(fate.frozen_s, lambda: world.thaw(process.name))
-                return
-            case Blow.LATE:
-                there += self._patience_s * 1.5
-        if fate.blow is not None:
-            self._told(fate.blow.value)
-        world.later(there, lambda: self._arrive(fate))
-
-    def _thaw(self, fate: Fate) -> None:
-        self._process.frozen_until = self._world.now
-        self._arrive(fate)
-
-    def _arrive(self, fate: Fate) -> None:
-        world = self._world
-        if not self._process.lives and (self._kind == "disk" or fate.blow in {Blow.FROZEN, Blow.OVERTAKEN}):
-            return  # It died before it could go on; what is in a network goes on without it.
-        if world.stalls(self._process, self._kind):
-            world.later(0.2, lambda: self._arrive(fate))
-            return
-        try:
-            result, error = self._effect(), None
-        except Exception as raised:
-            result, error = None, raised
-        world.happened(Effect(self._process, self._kind, self._name, self._command, result))
-        self._told(f"-> {_brief(result if error is None else error)}")
-        match fate.blow:
-            case Blow.DIED_AFTER:
-                self._process.kill()
-            case Blow.LOST_REPLY:
-                world.later(fate.back_s, lambda: self._fail(ConnectionError("connection lost")))
-            case Blow.LATE_REPLY:
-                pass
-            case _:
-                world.later(fate.back_s, lambda: self._answer(result, error))
-
-    def _answer(self, result: Any, error: Exception | None) -> None:
-        if error is not None:
-            self._fail(error)
-        else:
-            self._finish(lambda: self._future.set_result(result))
-
-    def _fail(self, error: Exception) -> None:
-        self._finish(lambda: self._future.set_exception(error))
-
-    def _give_up(self) -> None:
-        if not self._future.done():
-            self._fail(TimeoutError("no answer in time"))
-
-    def _finish(self, settle: Callable[[], None]) -> None:
-        """What the process hears, it hears when it runs."""
-        if not self._process.lives:
-            return
-
-        def hear() -> None:
-            if not self._future.done():
-                settle()
-
-        self._process.loop.call_soon(hear)
-
-    def _told(self, what: str) -> None:
-        self._line.append(what)
-
-
-def _brief(value: Any) -> str:
-    text = f"{type(value).__name__}: {value}" if isinstance(value, Exception) else repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}…"
-
-
-class Effect(NamedTuple):
-    """What a step did out there."""
-
-    process: Process
-    kind: str
-    name: str
-    command: Sequence[Any]
-    reply: Any
-    """None also when it failed."""
 
 
 class World:
@@ -252,7 +121,7 @@ class World:
         """Redis refuses connections."""
         self.stalled = False
         """Redis answers nobody, though connections stay."""
-        self.overtaken: dict[str, list[Callable[[], None]]] = {}
+        self.overtaken: dict[str, Callable[[], None]] = {}
         """How to go on for processes that are stopped until somebody takes their lease."""
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._count = 0
@@ -277,14 +146,15 @@ class World:
         away = kind == "redis" and (self.stalled or self.refusing) and not process.shielded
         return away or kind in process.cut
 
-    def happened(self, effect: "Effect") -> None:
+    def happened(self, effect: Effect) -> None:
         """Have everybody look who looks."""
         for sample in self.samples:
             sample(effect)
 
     def thaw(self, name: str) -> None:
         """Have a process go on that is stopped until somebody takes its lease, if it still is."""
-        for go_on in self.overtaken.pop(name, []):
+        go_on = self.overtaken.pop(name, None)
+        if go_on is not None:
             go_on()
 
     # -- time -----------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ class Rights:
             return
         robbed = next((one for one in self.world.processes if one.identity == owner), None)
         pulse = self._pulses.get(owner, _Pulse())
-        beats = robbed is not None and robbed.lives and robbed.frozen_until <= self.world.now and not robbed.cut
+        beats = robbed is not None and robbed.runs and robbed.frozen_until <= self.world.now and not robbed.cut
         silence = pulse.silence(self.world.now, self._back_at)
         if beats and pulse.steady and silence < _QUIET_S:
             self._report(f"{_who(effect)} robbed {owner}, {silence:.1f} s after its beat")

@@ -57,6 +57,11 @@ class Process:
         self.tasks.append(task)
         return task
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was not killed, and has not ended by itself."""
+        return self.lives and not all(task.done() for task in self.tasks)
+
     def kill(self) -> None:
         """Kill it with -9."""
         if self.lives:

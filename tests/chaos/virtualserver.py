@@ -1,6 +1,5 @@
 """A real server on virtual time: the scripts ask the world's clock, and what they publish comes back to the world."""
 
-import hashlib
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,41 +15,13 @@ from pombo.shared.keys import Keys
 from pombo.shared.scripts import script
 from pombo.shared.sources import Source
 from support.servers import scratch, server_program
+from support.virtualscript import HEARD, VirtualScript, clock, clock_key, hash_of, virtual_script
 from support.waiting import until
 
-EPOCH = 1_767_225_600.0
-"""Seconds since 1970 at which virtual time begins."""
-HEARD = "virtual:heard"
-_CLOCK = """
-local function virtual_time()
-  local seconds, micro = string.match(KEYS[#KEYS], '^virtual:(%d+)%.(%d+)$')
-  return {seconds, micro}
-end
-"""
 _ALL = 1000
 _Line: Any = UnixDomainSocketConnection
 _pack: Callable[..., Any] = HiredisRespSerializer().pack
 Listener = Callable[[str], None]
-
-
-class VirtualScript:
-    """A script as the real server runs it in place of ours."""
-
-    def __init__(self, name: str) -> None:
-        text = script(name).text
-        self.name = name
-        self.told = "redis.call('TIME')" in text
-        self.publishes = "'PUBLISH'" in text
-        if self.told:
-            head, _, rest = text.partition("\n") if text.startswith("#!") else ("", "", text)
-            text = f"{head}{_CLOCK}{rest}".replace("redis.call('TIME')", "virtual_time()")
-        self.text = text.replace("redis.call('PUBLISH', ", f"redis.call('RPUSH', '{HEARD}', ")
-        self.sha = hash_of(self.text)
-
-
-def hash_of(text: str) -> str:
-    """The hash by which a script is called."""
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 @cache
@@ -59,7 +30,7 @@ def catalogue() -> dict[str, VirtualScript]:
     folder = files("pombo.shared").joinpath("lua")
     names = [entry.name.removesuffix(".lua") for entry in folder.iterdir() if entry.name.endswith(".lua")]
     # Those without a contract of their own are included by others.
-    return {script(name).sha: VirtualScript(name) for name in names}
+    return {script(name).sha: virtual_script(name) for name in names}
 
 
 class VirtualServer:
@@ -100,7 +71,7 @@ class VirtualServer:
                 self.known.add(sha)
                 return self._script(now, sha, command[2:])
             case "TIME":
-                return [b"%d" % int(EPOCH + now), b"%d" % int((EPOCH + now) % 1 * 1e6)]
+                return [b"%d" % part for part in clock(now)]
             case "PUBLISH":
                 self._tell([command[1].encode(), command[2].encode()])
                 return 0
@@ -112,9 +83,8 @@ class VirtualServer:
             self.raw("SCRIPT", "LOAD", made.text)
             self._there.add(made.sha)
         if made.told:
-            count, moment = int(given[0]), EPOCH + now
-            clock = f"virtual:{int(moment)}.{int(moment % 1 * 1e6):06d}"
-            given = [count + 1, *given[1 : count + 1], clock, *given[count + 1 :]]
+            count = int(given[0])
+            given = [count + 1, *given[1 : count + 1], clock_key(now), *given[count + 1 :]]
         packed = _pack("EVALSHA", made.sha, *given)
         if not made.publishes:
             self._line.send_packed_command(packed)

@@ -12,11 +12,12 @@ from redis.exceptions import ConnectionError, TimeoutError
 
 from chaos.errand import UnsentError
 from chaos.segment import SimSegment
-from chaos.virtualserver import catalogue, hash_of
+from chaos.virtualserver import catalogue
 from chaos.weather import TICK_S
 from chaos.world import Process
 from pombo.worker.answers import Answer
 from pombo.worker.transport import TIMEOUT_S, Request
+from support.virtualscript import hash_of
 
 PATIENCE_S = 5.0
 """The product's socket timeout."""

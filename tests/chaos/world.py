@@ -13,14 +13,15 @@ import secrets
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from chaos.errand import Effect, Errand
 from chaos.simloop import SimLoop
-from chaos.virtualserver import EPOCH, VirtualServer
+from chaos.virtualserver import VirtualServer
 from chaos.weather import Step, Weather
 from pombo.shared.clock import Clock
+from support.virtualscript import EPOCH
 
 _NEVER: Final = float("inf")
 _RUNAWAY: Final = 200_000
@@ -100,7 +101,7 @@ class SimClock(Clock):
         self._process = process
 
     def now(self) -> datetime:
-        return datetime.fromtimestamp(EPOCH, UTC) + timedelta(seconds=self.monotonic())
+        return EPOCH + timedelta(seconds=self.monotonic())
 
     def monotonic(self) -> float:
         return self._process.world.now

@@ -2,32 +2,29 @@
 
 1. `VirtualLoop` is an event loop whose time stands still while anything can run, and jumps to the next timer when
    nothing can. An hour takes as long as its work.
-2. `virtual_script` makes a script read that time from a key instead of the server's clock, and put what it publishes
-   into a list; both keys are `CLOCK` and `HEARD`.
-3. `VirtualLink` sets the key, runs the script, and hands what was published to the listeners, at once and in order.
+2. `virtual_script` makes a script take that time from a key's name instead of the server's clock, and put what it
+   publishes into a list.
+3. `VirtualLink` runs the script, and hands what was published to the listeners, at once and in order.
    Its client blocks, so that nothing depends on the machine; a reply takes `ROUND_TRIP_S` of virtual time, in which
    others do what they have to do.
 """
 
 import asyncio
-import hashlib
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis as AsyncRedis
 from redis.client import Redis
 
 from pombo.shared.clock import Clock
-from pombo.shared.scripts import Argument, Script, script
+from pombo.shared.scripts import Argument
 from pombo.worker.link import Link
 from pombo.worker.metrics import Metrics
+from support.virtualscript import EPOCH, HEARD, VirtualScript, clock, clock_key, virtual_script
 
 T = TypeVar("T")
-CLOCK, HEARD = "virtual:clock", "virtual:heard"
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ROUND_TRIP_S = 0.0005
 _ALL = 1000
 """More than one script publishes."""
@@ -75,15 +72,6 @@ class VirtualClock(Clock):
         await asyncio.sleep(seconds)
 
 
-@cache
-def virtual_script(name: str) -> Script:
-    """The script `name`; if it asks for the time, the last of its KEYS is the clock."""
-    text = script(name).text
-    text = text.replace("redis.call('TIME')", "redis.call('HMGET', KEYS[#KEYS], 's', 'us')")
-    text = text.replace("redis.call('PUBLISH', ", f"redis.call('RPUSH', '{HEARD}', ")
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
 class Ether:
     """What all links of a virtual world share: who hears what is published, and the scripts that the server has."""
 
@@ -129,24 +117,22 @@ class VirtualLink(Link):
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         made = virtual_script(name)
-        given = [*keys, CLOCK] if "KEYS[#KEYS]" in made.text else [*keys]
+        given = [*keys, clock_key(self._clock.monotonic())] if made.told else [*keys]
 
         async def call() -> Any:
             return self._run_script(made, given, args)
 
         return await self.run(name, call)
 
-    def _run_script(self, made: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+    def _run_script(self, made: VirtualScript, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         if made.name not in self._ether.loaded:
             self._blocking.script_load(made.text)
             self._ether.loaded.add(made.name)
-        seconds, micro = self.time()
         with self._blocking.pipeline(transaction=False) as pipe:
-            pipe.hset(CLOCK, mapping={"s": seconds, "us": micro})
             execute: Callable[..., Any] = pipe.execute_command
             execute("EVALSHA", made.sha, len(keys), *keys, *args)
             pipe.lpop(HEARD, _ALL)
-            _, reply, heard = pipe.execute()
+            reply, heard = pipe.execute()
         self._ether.hear(heard or ())
         return reply
 
@@ -159,5 +145,4 @@ class VirtualLink(Link):
 
     def time(self) -> tuple[int, int]:
         """Redis' clock: seconds, and microseconds of the second."""
-        now = EPOCH.timestamp() + self._clock.monotonic()
-        return int(now), int(now % 1 * 1_000_000)
+        return clock(self._clock.monotonic())

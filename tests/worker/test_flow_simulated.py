@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from pombo.shared.connection import connect
-from support.virtual import EPOCH, run_virtually
+from support.virtual import run_virtually
 from support.virtualfleet import TICK_S, VirtualFleet, VirtualSegment
+from support.virtualscript import EPOCH
 
 Script = Callable[[VirtualFleet, VirtualSegment], Awaitable[None]]
 

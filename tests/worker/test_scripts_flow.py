@@ -15,8 +15,9 @@ from pombo.worker.limit import Closed
 from pombo.worker.parts import Part
 from pombo.worker.store import SourceStore, new_token
 from support.stored import StoredSource, whole
-from support.virtual import EPOCH, run_virtually
+from support.virtual import run_virtually
 from support.virtualfleet import VirtualFleet, VirtualSegment
+from support.virtualscript import EPOCH
 
 HOUR_MS = 3_600_000
 PROBE_MS = 300_000

@@ -11,12 +11,12 @@ from pombo.shared.connection import aconnect, redact, redis_url
 from pombo.shared.errors import ConfigurationError, PomboError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
-from pombo.shared.processes import ChildSpec, Supervisor
+from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, ensure_secret_file, load_secrets
 from pombo.shared.settings import Settings
 from pombo.worker.exposition import exposed
-from pombo.worker.process import check_secrets, on_stop_signals
+from pombo.worker.process import check_secrets
 
 FLEET_PORT = 8081
 """Metrics of the whole installation."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, TimeoutError
@@ -54,6 +54,14 @@ class Added:
     """What looks wrong about the write key."""
     notices: tuple[str, ...]
     """Where the events go, and what a 200 of Segment does not prove."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """The source that a key belongs to, and which of its keys it is."""
+
+    source: str
+    kind: Literal["intake", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +107,7 @@ class Registry:
         warnings = await self._warnings(name, write_key)
         if await self._redis.hexists(self._keys.sources, name):
             raise _exists(name)
-        await self._check_secrets()
+        await self.check_secrets()
         source = source.model_copy(update={"incarnation": await self._ledger(name)})
         intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
         sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key))
@@ -204,11 +212,16 @@ class Registry:
 
     async def find_by_key(self, key: str) -> str | None:
         """The name of the source that a write or intake key belongs to; None for a key that nobody has."""
+        owner = await self.owner_of(key)
+        return None if owner is None else owner.source
+
+    async def owner_of(self, key: str) -> KeyOwner | None:
+        """Whose write or intake key this is; None for a key that nobody has."""
         hashes = self._secrets.lookup_hashes(key)
         for wanted, found in zip(hashes, await self._redis.hmget(self._keys.lookup, hashes), strict=True):
             name = _text(found)
-            if name is not None and await self._has_hash(name, wanted):
-                return name
+            if name is not None and (kind := await self._kind_of(name, wanted)):
+                return KeyOwner(name, kind)
         return None
 
     async def remove(self, name: str, *, discard: bool = False) -> None:
@@ -273,8 +286,12 @@ class Registry:
         except (ConnectionError, TimeoutError):
             return await self._run("source_add", *args)
 
-    async def _check_secrets(self) -> None:
-        """See that our secrets are those of this installation: they open the keys of one source at least."""
+    async def check_secrets(self) -> None:
+        """See that our secrets are those of this installation: they open the keys of one source at least.
+
+        Raises:
+            ConfigurationError: there are sources, and they open the keys of none.
+        """
         failure: ConfigurationError | None = None
         for name, sealed in (await self._redis.hgetall(self._keys.secrets)).items():
             try:
@@ -326,14 +343,17 @@ class Registry:
                 return before, after
         raise ConfigurationError(f"source {name!r} is being changed by others all the time; try again")
 
-    async def _has_hash(self, name: str, wanted: str) -> bool:
+    async def _kind_of(self, name: str, wanted: str) -> Literal["intake", "write"] | None:
+        """Which of a source's keys has this hash."""
         stored = await self._redis.hget(self._keys.secrets, name)
         if stored is None:
-            return False
+            return None
         sealed = SealedKeys.load(name, _bytes(stored))
         # Both are compared always, so that the time tells nothing about which one was close.
         write = hmac.compare_digest(sealed.write_hash, wanted)
-        return hmac.compare_digest(sealed.intake_hash, wanted) or write
+        if hmac.compare_digest(sealed.intake_hash, wanted):
+            return "intake"
+        return "write" if write else None
 
     async def _empty(self, source: Source, *, discard: bool) -> None:
         of, partitions = self._keys.of(source.name), range(source.partitions)

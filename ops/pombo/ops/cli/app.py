@@ -13,7 +13,7 @@ from pombo.ops.cli import audit, dead, diagnosis, jobs, look, running, send, set
 from pombo.ops.cli.options import examples
 
 ORDER = (
-    *("up", "demo", "worker", "simulator"),
+    *("up", "demo", "worker", "gateway", "simulator"),
     *("sources", "send"),
     *("status", "top", "audit", "doctor", "trace", "dead", "jobs"),
     *("secret", "config"),
@@ -61,6 +61,7 @@ def command() -> Any:
     app.command("up", epilog=running.UP_EXAMPLES)(running.up)
     app.command("demo", epilog=running.DEMO_EXAMPLES)(running.demo)
     app.command("worker", epilog=running.WORKER_EXAMPLES)(running.worker)
+    app.command("gateway", epilog=running.GATEWAY_EXAMPLES)(running.gateway)
     app.command("simulator", epilog=running.SIMULATOR_EXAMPLES)(running.simulator)
     app.add_typer(sources.group, name="sources")
     app.command("send", epilog=send.EXAMPLES)(send.send)

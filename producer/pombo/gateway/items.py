@@ -1,0 +1,105 @@
+"""A request's items: which of them are sound, and what is told of the others.
+
+Each is brought into the form that Segment would give it: what the batch has in common is merged beneath it, its
+timestamp is corrected by the client's clock. Then it is prepared, or becomes a dead letter.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from pombo.gateway.documents import written
+from pombo.gateway.letters import Letter
+from pombo.gateway.skew import corrected, skew
+from pombo.shared.deadletters import Reason
+from pombo.shared.errors import InvalidEvent
+from pombo.shared.prepared import Prepared, prepare
+from pombo.shared.shapes import SHAPES
+
+UNKNOWN_TYPE = "unknown"
+"""Under which type the ledger counts an item that names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all items of a request have in common."""
+
+    received_at: datetime
+    skew: timedelta | None = None
+    context: Mapping[str, Any] | None = None
+    integrations: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any], received_at: datetime) -> "Frame":
+        """Read it from a batch; what is of another type than it should be counts as absent."""
+        return cls(
+            received_at,
+            skew(document.get("sentAt"), received_at),
+            _object(document.get("context")),
+            _object(document.get("integrations")),
+        )
+
+    def framed(self, item: dict[str, Any]) -> dict[str, Any]:
+        """An item as Segment would take it; the item itself, changed."""
+        if self.context is not None:
+            _merge(item, "context", self.context)
+        if self.integrations is not None:
+            _merge(item, "integrations", self.integrations)
+        difference = self.skew
+        if difference is None and "sentAt" in item:
+            difference = skew(item["sentAt"], self.received_at)
+        if difference is not None and "timestamp" in item:
+            item["timestamp"] = corrected(item["timestamp"], difference)
+        return item
+
+
+@dataclass(slots=True)
+class Sorted:
+    """Items, sorted into those that can be sent and those that cannot."""
+
+    frame: Frame
+    good: list[Prepared] = field(default_factory=list)
+    dead: list[Letter] = field(default_factory=list)
+    rejected: list[dict[str, object]] = field(default_factory=list)
+
+    def take(self, index: int, item: Any) -> None:
+        """Sort one item.
+
+        Raises:
+            Refusal: it is nested so deep that it can be neither sent nor kept.
+        """
+        try:
+            event = self.frame.framed(item) if isinstance(item, dict) else item
+            self.good.append(prepare(event, now=self.frame.received_at, strict=False))
+        except InvalidEvent as error:
+            self.rejected.append({"index": index, "code": error.code, "message": error.message})
+            self.dead.append(letter_of(item, error))
+
+
+def letter_of(item: Any, error: InvalidEvent) -> Letter:
+    """The dead letter of an item that cannot be sent: the item as it came, without its write key."""
+    reason: Reason = "too_large" if error.code == "too_large" else "invalid"
+    kind, key = UNKNOWN_TYPE, ""
+    if isinstance(item, dict):
+        given = item.get("type")
+        kind = given if isinstance(given, str) and given in SHAPES else UNKNOWN_TYPE
+        key = next((one for name in ("userId", "anonymousId") if isinstance(one := item.get(name), str)), "")
+        item = {name: _shown(value) for name, value in item.items() if name != "writeKey"}
+    return Letter(reason, kind, key, written(item), error.code, error.message)
+
+
+def _shown(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _merge(item: dict[str, Any], name: str, common: Mapping[str, Any]) -> None:
+    own = item.get(name)
+    if own is None:
+        item[name] = dict(common)
+    elif isinstance(own, dict):
+        item[name] = {**common, **own}
+
+
+def _object(value: object) -> Mapping[str, Any] | None:
+    return value if isinstance(value, dict) and value else None

@@ -1,0 +1,150 @@
+"""Segment's routes: single calls and batches, as every SDK sends them."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly, wait_s
+from pombo.gateway.bodies import read
+from pombo.gateway.credentials import basic_key, body_key, no_key, unknown_key
+from pombo.gateway.documents import parse
+from pombo.gateway.exchange import Exchange
+from pombo.gateway.items import Frame, Sorted
+from pombo.gateway.keyring import Keyring
+from pombo.gateway.producers import Channel, Outcome, Producers
+from pombo.gateway.room import Room
+from pombo.shared.clock import Clock
+from pombo.shared.shapes import SHAPES
+
+SINGLE = {spelling: kind for kind in SHAPES for spelling in (kind, kind[0])}
+"""Routes of single calls, and the type that each means."""
+BATCH = frozenset({"batch", "import", "b"})
+MOST_ITEMS = 10_000
+"""Events in one request; Segment takes 2,500."""
+SLICE = 100
+"""Events that are sorted at a stretch: a millisecond or two, in which nobody else is served."""
+_HOW = "give the source's intake key, or its write key, as the name of Basic authentication, or as `writeKey`"
+_REFUSALS = {
+    "backlog_full": (429, "the source's queue is at its limit, as its events are not delivered as fast as they come"),
+    "unconfirmed": (503, "whether the events are stored is not known; with the same messageIds they are sent once"),
+}
+_UNAVAILABLE = (503, "the events cannot be stored now")
+
+
+class Segment:
+    """Take calls and batches."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        producers: Producers,
+        room: Room,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        body_bytes: int,
+    ) -> None:
+        self._keyring = keyring
+        self._producers = producers
+        self._room = room
+        self._clock = clock
+        self._rng = rng
+        self._body_bytes = body_bytes
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        """Answer a request, once all that it brings is durable.
+
+        Raises:
+            Refusal: it is not taken, or not now.
+            ClientGoneError: the client went away.
+        """
+        call = exchange.param("call")
+        if call == "m":
+            return SUCCESS  # The browser SDK's metrics of itself.
+        if call not in SINGLE and call not in BATCH:
+            raise unknown_route(exchange.path)
+        header = basic_key(exchange.headers.get(b"authorization"))
+        # Before the body is read: a stranger's body takes no room.
+        owner = None if header is None else (self._keyring.known(header) or await self._keyring.owner(header))
+        with self._room.share() as share:
+            body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
+            exchange.bytes = len(body)
+            document = parse(body)
+            del body
+            single = SINGLE.get(call)
+            items = [document] if single is not None else _items(document)
+            key = header or body_key(document, items)
+            if key is None:
+                raise no_key(_HOW)
+            owner = owner or self._keyring.known(key) or await self._keyring.owner(key)
+            exchange.source = owner.source
+            exchange.events = len(items)
+            if single is not None:
+                return await self._take_call(exchange, key, {**document, "type": single})
+            return await self._take_batch(exchange, key, document, items)
+
+    async def _take_call(self, exchange: Exchange, key: str, event: dict[str, Any]) -> Answer:
+        sorted_ = Sorted(Frame(exchange.received_at))
+        sorted_.take(0, event)
+        if sorted_.rejected:
+            exchange.rejected = 1
+            (told,) = sorted_.rejected
+            raise Refusal(400, str(told["code"]), str(told["message"]))
+        channel = self._producers.of(str(exchange.source))
+        self._judge(key, channel, await channel.send(sorted_.good, ()))
+        return SUCCESS
+
+    async def _take_batch(self, exchange: Exchange, key: str, document: Mapping[str, Any], items: list[Any]) -> Answer:
+        sorted_ = Sorted(Frame.of(document, exchange.received_at))
+        for index, item in enumerate(items):
+            if index % SLICE == 0 and index:
+                await asyncio.sleep(0)
+            sorted_.take(index, item)
+        exchange.rejected = len(sorted_.rejected)
+        channel = self._producers.of(str(exchange.source))
+        self._judge(key, channel, await channel.send(sorted_.good, sorted_.dead))
+        return partly(sorted_.rejected)
+
+    def _judge(self, key: str, channel: Channel, outcome: Outcome) -> None:
+        """Go on only if all is durable; what is, is not lost by a refusal: its copy will be found a duplicate.
+
+        Raises:
+            Refusal: something is not.
+        """
+        rejected = outcome.rejected
+        lasting = channel.note(self._clock.monotonic(), troubled=bool(rejected) or outcome.letters != "kept")
+        reasons = {one.reason for one in rejected}
+        if "unknown_source" in reasons or outcome.letters == "unknown_source":
+            self._keyring.forget(key)
+            raise unknown_key()
+        wait = wait_s(lasting, self._rng)
+        if rejected:
+            # What has to be waited for longest decides.
+            status, reason = max((_REFUSALS.get(reason, _UNAVAILABLE)[0], reason) for reason in reasons)
+            message = _REFUSALS.get(reason, _UNAVAILABLE)[1]
+            raise Refusal(status, reason, f"{message}; send them again later", retry_after_s=wait)
+        if outcome.letters == "full":
+            message = "the source's dead letters are at their limit; discard or redrive some (`pombo dead list`)"
+            raise Refusal(429, "dead_letters_full", message, retry_after_s=wait)
+        if outcome.letters == "unavailable":
+            message = "the items that cannot be sent could not be kept as dead letters yet; send the batch again"
+            raise Refusal(503, "unavailable", message, retry_after_s=wait)
+
+
+def unknown_route(path: str) -> Refusal:
+    """The refusal of a path that is none of ours."""
+    shown = path[:100]
+    return Refusal(404, "not_found", f"{shown!r} is no route of this gateway; Segment's are /v1/batch, /v1/track, …")
+
+
+def _items(document: Mapping[str, Any]) -> list[Any]:
+    items = document.get("batch")
+    if not isinstance(items, list):
+        raise Refusal(
+            400, "invalid_request", "the body has no array `batch`; a single event goes to /v1/track and such"
+        )
+    if len(items) > MOST_ITEMS:
+        message = f"the batch has {len(items):,} events; send {MOST_ITEMS:,} at most at once (Segment: 2,500)"
+        raise Refusal(413, "too_many_events", message)
+    return items

@@ -18,8 +18,8 @@ class Exchange:
     """Names in lower case; of a repeated one the last."""
     received_at: datetime
     source: str | None = None
-    bytes: int = 0
-    """Of the body, inflated."""
+    size: int = 0
+    """Bytes of the body, inflated."""
     events: int = 0
     rejected: int = 0
     notes: dict[str, object] = field(default_factory=dict)
@@ -34,6 +34,12 @@ class Exchange:
     def path(self) -> str:
         """The path, decoded."""
         path: str = self.scope["path"]
+        return path
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as it was sent, without a query: ASCII."""
+        path: bytes = self.scope["raw_path"]
         return path
 
     def param(self, name: str) -> str:

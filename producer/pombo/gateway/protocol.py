@@ -33,6 +33,7 @@ DRAIN_S = 10.0
 PIPELINED = 32
 """Requests that may wait on one connection for the answer of the one before."""
 SWEEP_S = 1.0
+_OFFERS = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class Phase(Enum):
@@ -88,8 +89,9 @@ class Protocol(HttpToolsProtocol):
         in_head = self.phase is Phase.HEAD
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            return  # No other protocol is spoken here; the request was taken as an ordinary one.
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError:
             if self._too_much:
                 self._refuse_head()
@@ -120,17 +122,20 @@ class Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer."""
-        self._measure(len(name) + len(value))
+        self._measure(len(name) + len(value) + 4)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Hand the request to the application."""
         self._head_bytes = 0
-        super().on_headers_complete()
-        self._enter(Phase.BUSY)
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+            self._enter(Phase.BUSY)
 
     def on_message_complete(self) -> None:
         """Note that a request has come to its end."""
+        if self.parser.should_upgrade():
+            return
         self._coming = False
         super().on_message_complete()
         if self.phase is Phase.DRAIN:
@@ -153,6 +158,23 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self.transport.abort()
+
+    def _decline(self, rest: bytes) -> None:
+        """Take a request that offers another protocol, as Java's client does with HTTP/2, as if it offered none.
+
+        The parser stops at its head, whether a body follows or not. So that is read anew, without the offer.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(405, "method_not_allowed", "this is no proxy")
+            return
+        kept = [(name, value) for name, value in self.headers if name not in _OFFERS]
+        if any(b"close" in value.lower() for name, value in self.headers if name == b"connection"):
+            kept.append((b"connection", b"close"))
+        lines = [b"%s %s HTTP/%s" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%s: %s" % header for header in kept]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

@@ -69,7 +69,7 @@ class Segment:
         owner = None if header is None else (self._keyring.known(header) or await self._keyring.owner(header))
         with self._room.share() as share:
             body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
-            exchange.bytes = len(body)
+            exchange.size = len(body)
             document = parse(body)
             del body
             single = SINGLE.get(call)

@@ -25,12 +25,12 @@ class Traffic:
         log.info(
             "request",
             method=exchange.method,
-            path=exchange.path[:100],
+            path=exchange.raw_path[:100].decode("ascii", "replace"),
             status=status,
             source=exchange.source,
             events=exchange.events,
             rejected=exchange.rejected,
-            bytes=exchange.bytes,
+            bytes=exchange.size,
             ms=round(seconds * 1000, 2),
             **exchange.notes,
         )

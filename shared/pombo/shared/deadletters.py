@@ -42,6 +42,8 @@ Reason = Literal[
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
+UNSOUND = frozenset({"invalid", "unknown_item"})
+"""What died of these was never an event that Segment would keep: it answers 200 and drops it."""
 MAX_ANSWER = 2048
 """Characters of Segment's answer that are kept."""
 MAX_HISTORY = 20
@@ -152,8 +154,9 @@ class DeadLetter:
 
     @property
     def redrivable(self) -> bool:
-        """Whether the payload is one serialised event, so that it can be put into a record batch again."""
-        return self.events == 1 and self.payload.startswith(_EVENT_START) and b"\n" not in self.payload
+        """Whether the payload is one serialised event that Segment may take, so that it can be sent again as it is."""
+        sound = self.header.reason not in UNSOUND and self.payload.startswith(_EVENT_START)
+        return sound and self.events == 1 and b"\n" not in self.payload
 
     def describe(self) -> dict[str, Any]:
         """The JSON of `dead list`."""
@@ -161,10 +164,10 @@ class DeadLetter:
             "id": self.id,
             "source": self.source,
             "reason": self.header.reason,
-            "message_id": self.event.get("messageId"),
-            "type": self.event.get("type"),
-            "event": self.event.get("event"),
-            "user": self.event.get("userId") or self.event.get("anonymousId"),
+            "message_id": _told(self.event.get("messageId")),
+            "type": _told(self.event.get("type")),
+            "event": _told(self.event.get("event")),
+            "user": _told(self.event.get("userId") or self.event.get("anonymousId")),
             "accepted_at": self.header.accepted_at,
             "died_at": iso(self.died_at),
             "attempts": self.header.attempts,
@@ -372,6 +375,13 @@ def _cut(group: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
         batch.append(letter)
         raw += size
     yield batch
+
+
+def _told(value: object) -> str | None:
+    """A field as text: what is invalid may be of any type."""
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()
 
 
 def _page(source: str, entries: Sequence[Any], wanted: Filter) -> Page:

@@ -3,9 +3,7 @@
 from typing import Any
 
 from pombo.gateway.exchange import Exchange
-from pombo.shared.logs import get_logger
-
-log = get_logger("pombo.gateway.access")
+from pombo.shared.logs import get_quick_logger
 
 
 class Traffic:
@@ -15,6 +13,7 @@ class Traffic:
         self._requests = requests
         """A counter of prometheus-client, labelled by status."""
         self._by_status: dict[int, Any] = {}
+        self._log = get_quick_logger("pombo.gateway.access")
 
     def note(self, exchange: Exchange, status: int, seconds: float) -> None:
         """Note an answer; 499 is nginx's word for a client that went away."""
@@ -22,7 +21,7 @@ class Traffic:
         if counter is None:
             counter = self._by_status[status] = self._requests.labels(str(status))
         counter.inc()
-        log.info(
+        self._log.info(
             "request",
             method=exchange.method,
             path=exchange.raw_path[:100].decode("ascii", "replace"),
@@ -38,4 +37,4 @@ class Traffic:
     def refused(self, status: int, code: str) -> None:
         """Note a refusal of what is no HTTP, or too slow for it."""
         self._requests.labels(str(status)).inc()
-        log.info("request", status=status, code=code)
+        self._log.info("request", status=status, code=code)

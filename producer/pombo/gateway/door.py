@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from pombo.gateway.answers import Answer, Refusal
 from pombo.gateway.bodies import ClientGoneError
+from pombo.gateway.bugs import told
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.traffic import Traffic
 from pombo.shared.clock import Clock
@@ -68,9 +69,8 @@ class Door:
             return refusal.answer()
         except ClientGoneError:
             raise
-        except Exception:
-            # Without the exception's own words: they may hold what the client sent.
-            log.exception("request.failed", path=exchange.path, note="a bug in pombo; please report it")
+        except Exception as error:
+            log.error("request.failed", **told(error))
             return Refusal(500, "internal_error", "the gateway stumbled over a bug; its log says more").answer()
 
 

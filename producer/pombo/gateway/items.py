@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from pombo.gateway.answers import Refusal
+from pombo.gateway.bugs import told
 from pombo.gateway.documents import written
 from pombo.gateway.letters import Letter
 from pombo.gateway.skew import corrected, skew
 from pombo.shared.deadletters import Reason
 from pombo.shared.errors import InvalidEvent
+from pombo.shared.logs import get_logger
 from pombo.shared.prepared import Prepared, prepare
 from pombo.shared.shapes import SHAPES
+
+log = get_logger("pombo.gateway.items")
 
 UNKNOWN_TYPE = "unknown"
 """Under which type the ledger counts an item that names none."""
@@ -73,8 +78,16 @@ class Sorted:
             event = self.frame.framed(item) if isinstance(item, dict) else item
             self.good.append(prepare(event, now=self.frame.received_at, strict=False))
         except InvalidEvent as error:
-            self.rejected.append({"index": index, "code": error.code, "message": error.message})
-            self.dead.append(letter_of(item, error))
+            self._reject(index, item, error)
+        except Refusal:
+            raise
+        except Exception as error:  # A bug of ours is met by one event, rather than by its batch again and again.
+            log.error("item.unreadable", **told(error))
+            self._reject(index, item, InvalidEvent("", "unreadable", "the event cannot be read"))
+
+    def _reject(self, index: int, item: Any, error: InvalidEvent) -> None:
+        self.rejected.append({"index": index, "code": error.code, "message": error.message})
+        self.dead.append(letter_of(item, error))
 
 
 def letter_of(item: Any, error: InvalidEvent) -> Letter:

@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from pombo.gateway.answers import Answer, wait_s
+from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.door import Door, Handler
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.health import Health
@@ -56,7 +57,8 @@ class Gateway:
             spool=settings.spool_dir is not None,
             stopping=stopping,
         )
-        segment = Segment(keyring, self._producers, self._room, clock, rng, body_bytes=settings.gateway_body_bytes)
+        dispatch = Dispatch(keyring, self._producers, clock, rng)
+        segment = Segment(keyring, dispatch, self._room, body_bytes=settings.gateway_body_bytes)
         self.app = Starlette(
             routes=[
                 *self._both("/v1/{call}", segment, "POST"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from redis.asyncio import Redis
 
@@ -21,18 +22,28 @@ STUCK_S = 10.0
 """Seconds beyond the budget after which a producer that has not settled its oldest event makes no progress."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What became of a request's events and letters."""
 
     receipts: Sequence[Receipt]
     letters: Fate
 
-    @property
+    @cached_property
     def rejected(self) -> list[Rejected]:
         """Why events were not taken."""
         found = (receipt.outcome for receipt in self.receipts)
         return [outcome for outcome in found if isinstance(outcome, Rejected)]
+
+    @property
+    def well(self) -> bool:
+        """Whether all is durable."""
+        return not self.rejected and self.letters == "kept"
+
+    @property
+    def unknown_source(self) -> bool:
+        """Whether there is no such source any more."""
+        return self.letters == "unknown_source" or any(one.reason == "unknown_source" for one in self.rejected)
 
 
 class Channel:

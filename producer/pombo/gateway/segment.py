@@ -1,20 +1,18 @@
 """Segment's routes: single calls and batches, as every SDK sends them."""
 
 import asyncio
-import random
 from collections.abc import Mapping
 from typing import Any
 
-from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly, wait_s
+from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly
 from pombo.gateway.bodies import read
-from pombo.gateway.credentials import basic_key, body_key, no_key, unknown_key
+from pombo.gateway.credentials import basic_key, body_key, no_key
+from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.documents import parse
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.items import Frame, Sorted
 from pombo.gateway.keyring import Keyring
-from pombo.gateway.producers import Channel, Outcome, Producers
 from pombo.gateway.room import Room
-from pombo.shared.clock import Clock
 from pombo.shared.shapes import SHAPES
 
 SINGLE = {spelling: kind for kind in SHAPES for spelling in (kind, kind[0])}
@@ -25,11 +23,6 @@ MOST_ITEMS = 10_000
 SLICE = 100
 """Events that are sorted at a stretch: a millisecond or two, in which nobody else is served."""
 _HOW = "give the source's intake key, or its write key, as the name of Basic authentication, or as `writeKey`"
-_REFUSALS = {
-    "backlog_full": (429, "the source's queue is at its limit, as its events are not delivered as fast as they come"),
-    "unconfirmed": (503, "whether the events are stored is not known; with the same messageIds they are sent once"),
-}
-_UNAVAILABLE = (503, "the events cannot be stored now")
 
 
 class Segment:
@@ -38,18 +31,14 @@ class Segment:
     def __init__(
         self,
         keyring: Keyring,
-        producers: Producers,
+        dispatch: Dispatch,
         room: Room,
-        clock: Clock,
-        rng: random.Random,
         *,
         body_bytes: int,
     ) -> None:
         self._keyring = keyring
-        self._producers = producers
+        self._dispatch = dispatch
         self._room = room
-        self._clock = clock
-        self._rng = rng
         self._body_bytes = body_bytes
 
     async def __call__(self, exchange: Exchange) -> Answer:
@@ -91,8 +80,7 @@ class Segment:
             exchange.rejected = 1
             (told,) = sorted_.rejected
             raise Refusal(400, str(told["code"]), str(told["message"]))
-        channel = self._producers.of(str(exchange.source))
-        self._judge(key, channel, await channel.send(sorted_.good, ()))
+        await self._dispatch(exchange, key, sorted_.good)
         return SUCCESS
 
     async def _take_batch(self, exchange: Exchange, key: str, document: Mapping[str, Any], items: list[Any]) -> Answer:
@@ -102,34 +90,8 @@ class Segment:
                 await asyncio.sleep(0)
             sorted_.take(index, item)
         exchange.rejected = len(sorted_.rejected)
-        channel = self._producers.of(str(exchange.source))
-        self._judge(key, channel, await channel.send(sorted_.good, sorted_.dead))
+        await self._dispatch(exchange, key, sorted_.good, sorted_.dead)
         return partly(sorted_.rejected)
-
-    def _judge(self, key: str, channel: Channel, outcome: Outcome) -> None:
-        """Go on only if all is durable; what is, is not lost by a refusal: its copy will be found a duplicate.
-
-        Raises:
-            Refusal: something is not.
-        """
-        rejected = outcome.rejected
-        lasting = channel.note(self._clock.monotonic(), troubled=bool(rejected) or outcome.letters != "kept")
-        reasons = {one.reason for one in rejected}
-        if "unknown_source" in reasons or outcome.letters == "unknown_source":
-            self._keyring.forget(key)
-            raise unknown_key()
-        wait = wait_s(lasting, self._rng)
-        if rejected:
-            # What has to be waited for longest decides.
-            status, reason = max((_REFUSALS.get(reason, _UNAVAILABLE)[0], reason) for reason in reasons)
-            message = _REFUSALS.get(reason, _UNAVAILABLE)[1]
-            raise Refusal(status, reason, f"{message}; send them again later", retry_after_s=wait)
-        if outcome.letters == "full":
-            message = "the source's dead letters are at their limit; discard or redrive some (`pombo dead list`)"
-            raise Refusal(429, "dead_letters_full", message, retry_after_s=wait)
-        if outcome.letters == "unavailable":
-            message = "the items that cannot be sent could not be kept as dead letters yet; send the batch again"
-            raise Refusal(503, "unavailable", message, retry_after_s=wait)
 
 
 def unknown_route(path: str) -> Refusal:

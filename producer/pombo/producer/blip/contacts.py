@@ -43,7 +43,7 @@ def adapt_contact(contact: Mapping[str, Any], options: BlipOptions) -> Adapted:
     Raises:
         UnknownItem: it says nothing of anybody, or a field is not what Blip sends.
     """
-    fields = {key.lower(): value for key, value in contact.items()}
+    fields = {key.lower(): contact[key] for key in sorted(contact)}
     identity = optional_text(fields, "identity", of="contact")
     customer = Node.parse(identity) if identity else None
     if customer is None and not any(fields.get(name) for name in ("name", "email", "phonenumber", "cellphonenumber")):

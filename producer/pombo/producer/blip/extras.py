@@ -42,7 +42,7 @@ def told_notes(metadata: Mapping[str, Any], options: BlipOptions, scrub: Scrub) 
 def told_extras(extras: Mapping[str, Any], scrub: Scrub) -> dict[str, Any]:
     """What the bot added itself, without Blip's notes and without documents and secrets, by their names."""
     own = {key: value for key, value in extras.items() if not key.startswith("#") and _plain(key) not in _KEPT_BACK}
-    return {scrub.text(key): scrub(value) for key, value in own.items() if value is not None}
+    return {scrub.text(key): scrub(own[key]) for key in sorted(own) if own[key] is not None}
 
 
 def _plain(key: str) -> str:

@@ -91,7 +91,8 @@ class Scrub:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.text(key): self(member) for key, member in value.items()}
+            # In a fixed order, as scrubbing may make two keys equal.
+            return {self.text(key): self(value[key]) for key in sorted(value)}
         return [self(member) for member in value] if isinstance(value, list) else value
 
     def text(self, value: str) -> str:

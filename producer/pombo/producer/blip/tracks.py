@@ -55,7 +55,7 @@ def adapt_track(track: Mapping[str, Any], options: BlipOptions) -> Adapted | Ski
 def _customer(track: Mapping[str, Any]) -> Node | None:
     """Whose event it is: the webhook writes `contact.Identity`, the API `contact.identity`, older bots `identity`."""
     contact = optional_object(track, "contact", of="event")
-    told = [value for key, value in contact.items() if key.lower() == "identity"] + [track.get("identity")]
+    told = [contact[key] for key in sorted(contact) if key.lower() == "identity"] + [track.get("identity")]
     for value in told:
         if value is not None and not isinstance(value, str):
             where = "identity" if value is track.get("identity") else "contact.Identity"

@@ -225,3 +225,8 @@ ALL_ITEMS = [
     MADE_BY_AGENT, MADE_WHATSAPP,
 ]  # fmt: skip
 """Every item that is known, of every kind."""
+
+
+def is_silent(item: Mapping[str, Any], options: BlipOptions) -> bool:
+    """Whether an item makes no event."""
+    return not adapt(item, options)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from pombo.ops.simulator.switches import Switches
+from pombo.ops.simulator.validation import drop_code
 from pombo.producer.adapted import Adapted, UnknownItem
 from pombo.producer.blip import BlipOptions, Kind, adapt
 from pombo.shared.prepared import prepare
@@ -64,6 +66,7 @@ def test_nothing_is_raised_but_unknown_item_and_segment_would_drop_nothing(
     for made in tried(item, options, kind) or ():
         prepared = prepare(made.event, now=NOW, ordering_key=made.ordering_key)
         assert made.event["messageId"] == prepared.message_id
+        assert drop_code(orjson.loads(prepared.body), Switches()) is None
         assert made.ordering_key == prepared.ordering_key
     assert before == repr(item)
 

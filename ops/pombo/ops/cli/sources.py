@@ -209,7 +209,7 @@ def set_(
     """Change a source's settings.
 
     Another region, endpoint or --dead-bytes also ends its park. An empty --rate-group takes it out of its group, an
-    empty --bot lets every bot's items count again. Workers and gateways follow within a second. A POMBO_SECRET_KEY
+    empty --bot lets every bot's items count again. Workers follow within a second. A POMBO_SECRET_KEY
     that does not open the source's keys is refused; none is needed.
     """
     from pombo.ops.cli.session import Session, run

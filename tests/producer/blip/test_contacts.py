@@ -38,6 +38,12 @@ def test_traits(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     assert expected == traits(**fields)
 
 
+def test_both_spellings_in_any_order() -> None:
+    """Where a field comes in two spellings, the documented one counts, whatever their order."""
+    both = {"Name": "Ana", "name": "Bia"}
+    assert {"name": "Bia"} == traits(**both) == traits(**dict(reversed(both.items())))
+
+
 def test_the_moment_is_the_last_message() -> None:
     """Contacts come out of order: the moment is the contact's own."""
     made = event({**CONTACT, "lastMessageDate": "2025-02-18T13:15:00Z"})

@@ -87,6 +87,11 @@ def test_forwarded_ids_refer_to_the_original(prefix: str) -> None:
     assert reference(OPTIONS, "75d5-1") == reference(OPTIONS, f"{prefix}75d5-1")
 
 
+def test_only_a_prefix_says_forwarded() -> None:
+    """Letters in the midst of an id are its own."""
+    assert reference(OPTIONS, "a-fwd:b") != reference(OPTIONS, "a-b")
+
+
 def test_a_wamid_becomes_its_reference_wherever_it_stands() -> None:
     """In texts, keys, lists and objects a wamid gives way to the reference that stands for it."""
     scrubbed = Scrub(OPTIONS)({"a": [f"re: {WAMID}!"], WAMID: 1, "n": 5})

@@ -227,6 +227,23 @@ def test_depth_ends_as_an_event_or_as_an_unknown_item(levels: int) -> None:
     assert tried(message, replace(ALL, bodies="full")) is None
 
 
+@pytest.mark.parametrize("levels", range(40, 55))
+def test_depth_at_the_edge(levels: int) -> None:
+    """At the edge, what is known makes an event that goes through."""
+    for content in ({"a": "x"}, {"a": ["x"]}):
+        deep: Any = content
+        for _ in range(levels):
+            deep = {"a": [deep]}
+        for item in (
+            {"id": "1", "from": "1@0mn.io", "to": "b@msging.net", "type": "application/json", "content": deep},
+            {"category": "c", "action": "a", "extras": deep},
+            {"identity": "1@0mn.io", "lastMessageDate": None, "extras": deep},
+            {"customerIdentity": "1@0mn.io", "id": "t", "tags": [deep], "customerInput": {"value": deep}},
+        ):
+            for made in tried(item, ALL) or ():
+                assert prepare(made.event, now=NOW)
+
+
 @pytest.mark.parametrize("levels", [1, 20, 46])
 def test_depth_that_an_event_carries(levels: int) -> None:
     """Nesting up to 96 levels goes through."""

@@ -55,6 +55,18 @@ def test_each_state_is_an_event_and_a_copy_is_none() -> None:
     """Another status is another messageId, the same ticket again is the same one."""
     ids = [event(message({**TICKET, "status": status}), ALL)["messageId"] for status in ("Open", "Closed", "Open")]
     assert (ids[0], 2) == (ids[2], len(set(ids)))
+    again = event(message(TICKET, **{"from": "T@desk.msging.net/another"}), ALL)
+    assert ids[0] == again["messageId"] != event(message(TICKET, **{"from": "u@desk.msging.net"}), ALL)["messageId"]
+
+
+def test_sensitive_input_is_in_no_hash() -> None:
+    """What the customer said in confidence makes no difference to the messageId."""
+    kind = "application/vnd.lime.sensitive+json"
+    ids = {
+        event(message({**TICKET, "customerInput": {"type": kind, "value": word}}), ALL)["messageId"]
+        for word in ("s3cret", "another")
+    }
+    assert 1 == len(ids)
 
 
 def test_what_the_customer_said_is_told_as_bodies_are() -> None:

@@ -29,6 +29,13 @@ def test_whose_event_it_is(fields: dict[str, Any], user_id: str | None) -> None:
     assert (user_id is None) == ("anonymousId" in made)
 
 
+def test_both_spellings_in_any_order() -> None:
+    """Where a contact has both spellings, the webhook's counts, whatever their order."""
+    both = {"Identity": "1@0mn.io", "identity": "2@0mn.io"}
+    for contact in (both, dict(reversed(both.items()))):
+        assert "1@0mn.io" == event({**TRACK, "contact": contact})["userId"]
+
+
 def test_an_event_without_identity_has_a_stable_anonymous_id() -> None:
     """It is that of the message that caused it, the item's own otherwise, and it keeps the order."""
     first, second = (one({**TRACK, "messageId": "m1", "action": action}) for action in ("a", "b"))

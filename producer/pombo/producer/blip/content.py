@@ -24,7 +24,7 @@ def told_content(kind: str, content: object, options: BlipOptions, scrub: Scrub)
         return {"sensitive": True}
     told = _shape(content)
     if options.bodies == "full":
-        body = scrub(_without_sensitive(content))
+        body = scrub(without_sensitive(content))
         return {**told, "message_body" if isinstance(body, str) else "content": body}
     return {**told, "body_length": length(content)} if options.bodies == "length" else told
 
@@ -55,14 +55,15 @@ def _is_sensitive_part(content: Mapping[str, Any]) -> bool:
     return any(is_sensitive(value) for key, value in content.items() if key.lower() in {"type", "itemtype"})
 
 
-def _without_sensitive(content: object) -> object:
+def without_sensitive(content: object) -> object:
+    """A copy of a body in which sensitive parts are only said to be some."""
     if isinstance(content, list):
-        return [_without_sensitive(part) for part in content]
+        return [without_sensitive(part) for part in content]
     if not isinstance(content, dict):
         return content
     if _is_sensitive_part(content):
         return {key: value for key, value in content.items() if key.lower() in {"type", "itemtype"}}
-    return {key: _without_sensitive(part) for key, part in content.items()}
+    return {key: without_sensitive(part) for key, part in content.items()}
 
 
 def _shape(content: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _AREA_CODES = "1[1-9]|2[12478]|3[1-578]|4[1-9]|5[1345]|6[1-9]|7[134579]|8[1-9]|9
 _OLD_MOBILE = re.compile(rf"(55(?:{_AREA_CODES}))([6-9]\d{{7}})")
 _NEW_MOBILE = re.compile(rf"(55(?:{_AREA_CODES}))9([6-9]\d{{7}})")
 _WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
-_FORWARDED = re.compile(r"(?:fwd:)+", re.IGNORECASE)
+_FORWARDED = re.compile(r"\A(?:fwd:)+", re.IGNORECASE)
 _DIGITS = 40
 """Of 64 hexadecimal digits: 160 bits, and with a prefix well below the 100 characters that Segment takes."""
 _SHORTEST = 6
@@ -37,7 +37,7 @@ def reference(options: BlipOptions, blip_id: str) -> str:
 
     Copies that a router forwards have the same reference as the original.
     """
-    return f"ref-{digest(options, 'reference', _FORWARDED.sub('', blip_id, count=1))}"
+    return f"ref-{digest(options, 'reference', _FORWARDED.sub('', blip_id))}"
 
 
 def user_id(options: BlipOptions, node: Node) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pombo.producer.adapted import Adapted, UnknownItem
 from pombo.producer.blip.building import build, channel_of, fits, fitting, who
-from pombo.producer.blip.content import LIME, is_sensitive, told_content
+from pombo.producer.blip.content import LIME, is_sensitive, told_content, without_sensitive
 from pombo.producer.blip.extras import told_notes
 from pombo.producer.blip.identities import Scrub, agent_reference, message_id, reference
 from pombo.producer.blip.nodes import Node, end_key
@@ -92,7 +92,7 @@ def message_key(message: Mapping[str, Any], metadata: Mapping[str, Any]) -> list
     """
     ends = [end_key(message.get(field)) for field in ("from", "to")]
     kind = str(message.get("type"))
-    content = None if is_sensitive(kind) else message.get("content")
+    content = None if is_sensitive(kind) else without_sensitive(message.get("content"))
     blip_id = message.get("id") or metadata.get("#uniqueId") or metadata
     return [blip_id, *ends, kind.lower(), content]
 

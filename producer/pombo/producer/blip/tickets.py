@@ -5,7 +5,7 @@ from typing import Any
 
 from pombo.producer.adapted import Adapted, UnknownItem
 from pombo.producer.blip.building import build, channel_of, fits, fitting, who
-from pombo.producer.blip.content import length, told_content
+from pombo.producer.blip.content import length, told_content, without_sensitive
 from pombo.producer.blip.identities import Scrub, agent_reference, message_id
 from pombo.producer.blip.nodes import Node, end_key
 from pombo.producer.blip.options import BlipOptions
@@ -56,6 +56,7 @@ def _adapt(ticket: Mapping[str, Any], options: BlipOptions, key: list[object], s
         return OFF
     if options.bots and bot and Node.parse(bot).identity.lower() not in options.bots:
         return Skip("another bot's ticket: the source names its bots, and this is of none of them")
+    key = [without_sensitive(part) for part in key]
     person, ordering_key = who(options, customer, ticket.get("id"))
     scrub = Scrub(options, *([customer] if customer else []))
     properties = {

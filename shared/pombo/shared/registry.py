@@ -31,12 +31,13 @@ from pombo.shared.options import (
     check_options,
     check_write_key,
     destination,
+    identity_notice,
     key_warnings,
     merged,
     validated,
 )
 from pombo.shared.scripts import Argument, script
-from pombo.shared.secrets import SealedKeys, Secrets, digest
+from pombo.shared.secrets import SealedKeys, Secrets, digest, new_id_key
 from pombo.shared.sources import Source
 
 INTAKE_PREFIX = "pik_"
@@ -53,7 +54,7 @@ class Added:
     warnings: tuple[str, ...]
     """What looks wrong about the write key."""
     notices: tuple[str, ...]
-    """Where the events go, and what a 200 of Segment does not prove."""
+    """Where the events go, what a 200 of Segment does not prove, and what userIds give away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +111,12 @@ class Registry:
         await self.check_secrets()
         source = source.model_copy(update={"incarnation": await self._ledger(name)})
         intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
-        sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key))
+        sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key), new_id_key())
         reply = await self._register(name, source, sealed)
         if reply[0] != b"ok":
             raise _exists(name)
-        return Added(source, intake_key, warnings, (destination(source), PROOF_NOTICE))
+        notices = (destination(source), PROOF_NOTICE, identity_notice(source))
+        return Added(source, intake_key, warnings, tuple(filter(None, notices)))
 
     async def get(self, name: str) -> Source:
         """One source's settings.
@@ -134,6 +136,22 @@ class Registry:
         """
         sealed = _sealed(name, await self._read(name))
         return self._secrets.decrypt(sealed.write_key, what=f"the write key of source {name!r}")
+
+    async def id_key(self, name: str) -> bytes:
+        """The key that makes a source's hashed ids of people and messages.
+
+        It stays when the secret, the write key or the intake key is rotated, so that a person's id stays too. The
+        first who asks for the key of a source that has none makes it.
+
+        Raises:
+            UnknownSourceError: there is no such source.
+            ConfigurationError: the keys were encrypted with another secret, or Redis lost them.
+        """
+        sealed = _sealed(name, await self._read(name))
+        if not sealed.id_key:
+            _, after = await self._change(name, partial(self._with_id_key, name, self._secrets.encrypt(new_id_key())))
+            sealed = _sealed(name, after)
+        return bytes.fromhex(sealed.open_id_key(self._secrets, name))
 
     async def set(self, name: str, **changes: Unpack[Options]) -> Source:
         """Change settings of a source; another region, endpoint or bound of its dead letters also ends its park.
@@ -176,7 +194,8 @@ class Registry:
         """
         check_write_key(new_write_key)
         warnings = await self._warnings(name, new_write_key)
-        fresh = SealedKeys.seal(self._secrets, new_write_key, digest(randomness.token_urlsafe(32)))
+        intake_digest = digest(randomness.token_urlsafe(32))
+        fresh = SealedKeys.seal(self._secrets, new_write_key, intake_digest, new_id_key())
 
         def step(stored: _Stored) -> _Stored:
             if not stored.sealed:
@@ -184,12 +203,13 @@ class Registry:
             if not force:
                 self._open(name, stored.sealed)
             old = SealedKeys.load(name, stored.sealed)
-            sealed = replace(old, write_key=fresh.write_key, write_hash=fresh.write_hash)
+            id_key = old.id_key if self._opens_id_key(name, old) else ""
+            sealed = replace(old, write_key=fresh.write_key, write_hash=fresh.write_hash, id_key=id_key)
             return replace(stored, sealed=sealed.dump())
 
-        await self._change(name, step)
+        before, after = await self._change(name, step)
         await self.unpark(name)
-        return warnings
+        return (*warnings, *_loss_of_ids(name, before, after))
 
     async def rotate_intake_key(self, name: str) -> str:
         """Make a new intake key and return it, once; the old one is refused from now on.
@@ -368,6 +388,18 @@ class Registry:
                 f"({entries} entries stored); let them drain, or remove it with --discard"
             )
 
+    def _with_id_key(self, name: str, id_key: str, stored: _Stored) -> _Stored:
+        self._open(name, stored.sealed)
+        sealed = _sealed(name, stored)
+        return stored if sealed.id_key else replace(stored, sealed=replace(sealed, id_key=id_key).dump())
+
+    def _opens_id_key(self, name: str, sealed: SealedKeys) -> bool:
+        try:
+            sealed.open_id_key(self._secrets, name)
+        except ConfigurationError:
+            return False
+        return True
+
     def _resealed(self, name: str, stored: _Stored) -> _Stored:
         if not stored.sealed:
             return stored
@@ -403,6 +435,13 @@ def _sealed(name: str, stored: _Stored) -> SealedKeys:
             f"source {name!r} has no keys: Redis lost them; `pombo sources rotate-key {name}` stores one"
         )
     return SealedKeys.load(name, stored.sealed)
+
+
+def _loss_of_ids(name: str, before: _Stored, after: _Stored) -> tuple[str, ...]:
+    """What to say when the id key was lost with the secret that it was encrypted with."""
+    lost = before.sealed and SealedKeys.load(name, before.sealed).id_key and not _sealed(name, after).id_key
+    words = "the key of its hashed ids was lost too: with --identity hmac, people have other userIds from now on"
+    return (words,) if lost else ()
 
 
 def _snapshot(version: int, stored: Mapping[bytes, bytes]) -> Snapshot:

@@ -1,0 +1,353 @@
+r"""Regular expressions of JavaScript, read into a program that runs in time linear in the text.
+
+Patterns come from flows and texts from strangers, so no matcher that backtracks may see them. Understood is what
+a program of steps can express: literals, classes, groups, alternatives, quantifiers, `^ $ \b \B`, and the flags
+g, i, m, u, y. Lookarounds, references to groups and `\p{…}` are refused. Characters are code points.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+LONGEST = 1_000
+"""Characters of a pattern."""
+LARGEST = 2_000
+"""Steps of a program; each repetition that is written as {n} counts."""
+DEEPEST = 50
+"""Groups within groups."""
+
+_DIGITS = ((48, 57),)
+_WORDS = ((48, 57), (65, 90), (95, 95), (97, 122))
+_SPACES = (
+    (9, 13), (32, 32), (160, 160), (0x1680, 0x1680), (0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F),
+    (0x205F, 0x205F), (0x3000, 0x3000), (0xFEFF, 0xFEFF),
+)  # fmt: skip
+_LINE_ENDS = ((10, 10), (13, 13), (0x2028, 0x2029))
+_CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "0": 0}
+
+Ranges = tuple[tuple[int, int], ...]
+Kind = Literal["set", "split", "jump", "assert", "match"]
+
+
+class InvalidPattern(Exception):  # noqa: N818 -- an outcome's name: JavaScript would refuse it too
+    """JavaScript refuses this pattern."""
+
+
+class UnsupportedPattern(Exception):  # noqa: N818 -- an outcome's name: JavaScript would take it
+    """A pattern that JavaScript takes and this does not; its text says why."""
+
+
+class Step(NamedTuple):
+    """One step of a program: a set of characters, a way with two ends, an assertion, or the end."""
+
+    kind: Kind
+    ranges: Ranges = ()
+    negated: bool = False
+    x: int = 0
+    y: int = 0
+    name: str = ""
+
+
+class Program(NamedTuple):
+    """A compiled pattern."""
+
+    steps: tuple[Step, ...]
+    ignores_case: bool
+    by_line: bool
+    sticky: bool
+
+
+class _Node(NamedTuple):
+    """A part of the pattern's tree."""
+
+    kind: Literal["set", "assert", "all", "any", "repeat"]
+    parts: tuple["_Node", ...] = ()
+    ranges: Ranges = ()
+    negated: bool = False
+    name: str = ""
+    least: int = 0
+    most: int | None = None
+
+
+@lru_cache(maxsize=256)
+def compile_pattern(pattern: str, flags: str = "") -> Program:
+    """Read a pattern.
+
+    Raises:
+        InvalidPattern: JavaScript refuses it.
+        UnsupportedPattern: it needs what is not understood, or is too large.
+    """
+    if len(pattern) > LONGEST:
+        raise UnsupportedPattern(f"has {len(pattern):,} characters, and {LONGEST:,} are the most")
+    if len(set(flags)) != len(flags) or not set(flags) <= set("gimuy"):
+        raise InvalidPattern(f"has the flags {flags!r}")
+    steps: list[Step] = []
+    _emit(_Parser(pattern).read(), steps)
+    _add(steps, Step("match"))
+    return Program(tuple(steps), "i" in flags, "m" in flags, "y" in flags)
+
+
+# -- from the tree to steps --
+
+
+def _add(steps: list[Step], step: Step) -> int:
+    if len(steps) >= LARGEST:
+        raise UnsupportedPattern(f"repeats too much; it comes to more than {LARGEST:,} steps")
+    steps.append(step)
+    return len(steps) - 1
+
+
+def _emit(node: _Node, steps: list[Step]) -> None:
+    if node.kind == "set":
+        _add(steps, Step("set", node.ranges, node.negated))
+    elif node.kind == "assert":
+        _add(steps, Step("assert", name=node.name))
+    elif node.kind == "all":
+        for part in node.parts:
+            _emit(part, steps)
+    elif node.kind == "any":
+        _emit_any(node.parts, steps)
+    else:
+        _emit_repeat(node, steps)
+
+
+def _emit_any(parts: tuple[_Node, ...], steps: list[Step]) -> None:
+    ends = []
+    for part in parts[:-1]:
+        split = _add(steps, Step("split"))
+        _emit(part, steps)
+        ends.append(_add(steps, Step("jump")))
+        steps[split] = Step("split", x=split + 1, y=len(steps))
+    _emit(parts[-1], steps)
+    for end in ends:
+        steps[end] = Step("jump", x=len(steps))
+
+
+def _emit_repeat(node: _Node, steps: list[Step]) -> None:
+    (part,) = node.parts
+    for _ in range(node.least):
+        before = len(steps)
+        _emit(part, steps)
+        if len(steps) == before:  # An empty part: any number of it is the same.
+            return
+    if node.most is None:
+        split = _add(steps, Step("split"))
+        _emit(part, steps)
+        _add(steps, Step("jump", x=split))
+        steps[split] = Step("split", x=split + 1, y=len(steps))
+        return
+    splits = []
+    for _ in range(node.most - node.least):
+        splits.append(_add(steps, Step("split")))
+        _emit(part, steps)
+    for split in splits:
+        steps[split] = Step("split", x=split + 1, y=len(steps))
+
+
+# -- from the text to the tree --
+
+
+class _Parser:
+    """Reads one pattern, from left to right."""
+
+    def __init__(self, pattern: str) -> None:
+        self._text = pattern
+        self._at = 0
+        self._depth = 0
+
+    def read(self) -> _Node:
+        node = self._alternatives()
+        if self._at < len(self._text):
+            raise InvalidPattern("has an unmatched )")
+        return node
+
+    def _next(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _take(self, word: str) -> bool:
+        taken = self._text.startswith(word, self._at)
+        self._at += len(word) if taken else 0
+        return taken
+
+    def _alternatives(self) -> _Node:
+        parts = [self._sequence()]
+        while self._take("|"):
+            parts.append(self._sequence())
+        return parts[0] if len(parts) == 1 else _Node("any", tuple(parts))
+
+    def _sequence(self) -> _Node:
+        parts = []
+        while self._at < len(self._text) and self._next() not in "|)":
+            parts.append(self._term())
+        return _Node("all", tuple(parts))
+
+    def _term(self) -> _Node:
+        atom = self._atom()
+        bounds = self._quantifier()
+        if bounds is None:
+            return atom
+        if atom.kind == "assert":
+            raise InvalidPattern("repeats nothing")
+        self._take("?")  # Whether it is lazy does not change if there is a match.
+        return _Node("repeat", (atom,), least=bounds[0], most=bounds[1])
+
+    def _quantifier(self) -> tuple[int, int | None] | None:
+        for sign, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
+            if self._take(sign):
+                return bounds
+        return self._braces()
+
+    def _braces(self) -> tuple[int, int | None] | None:
+        """The bounds of {n}, {n,} or {n,m}; other braces are text."""
+        end = self._text.find("}", self._at)
+        if self._next() != "{" or end < 0:
+            return None
+        least, comma, most = self._text[self._at + 1 : end].partition(",")
+        if not _is_count(least) or (most and not _is_count(most)):
+            return None
+        self._at = end + 1
+        bounds = (_count(least), (_count(most) if most else None) if comma else _count(least))
+        if bounds[1] is not None and bounds[1] < bounds[0]:
+            raise InvalidPattern("has the numbers of a {n,m} out of order")
+        return bounds
+
+    def _atom(self) -> _Node:
+        character = self._next()
+        self._at += 1
+        reader: Callable[[], _Node] | None = {
+            "(": self._group,
+            "[": self._class,
+            "\\": self._escape,
+            ".": lambda: _Node("set", ranges=_LINE_ENDS, negated=True),
+            "^": lambda: _Node("assert", name="start"),
+            "$": lambda: _Node("assert", name="end"),
+        }.get(character)
+        if reader is not None:
+            return reader()
+        if character in "*+?" or (character == "{" and self._is_quantifier()):
+            raise InvalidPattern("repeats nothing")
+        return _single(ord(character))
+
+    def _is_quantifier(self) -> bool:
+        self._at -= 1
+        start = self._at
+        found = self._braces() is not None
+        self._at = start + 1
+        return found
+
+    def _group(self) -> _Node:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise UnsupportedPattern(f"nests groups over {DEEPEST} deep")
+        if self._take("?"):
+            self._group_kind()
+        node = self._alternatives()
+        if not self._take(")"):
+            raise InvalidPattern("has an unmatched (")
+        self._depth -= 1
+        return node
+
+    def _group_kind(self) -> None:
+        if self._take(":"):
+            return
+        if self._next() in ("=", "!") or self._text[self._at : self._at + 2] in ("<=", "<!"):
+            raise UnsupportedPattern("looks ahead or behind, (?= (?! (?<= (?<!")
+        end = self._text.find(">", self._at)
+        if not self._take("<") or end < 0 or not self._text[self._at : end].replace("$", "_").isidentifier():
+            raise InvalidPattern("has a group (? of no known kind")
+        self._at = end + 1
+
+    def _escape(self) -> _Node:
+        character = self._next()
+        if character in ("b", "B"):
+            self._at += 1
+            return _Node("assert", name="word" if character == "b" else "no word")
+        ranges, negated = self._escaped()
+        return _Node("set", ranges=ranges, negated=negated)
+
+    def _escaped(self) -> tuple[Ranges, bool]:
+        """The characters that stand behind a backslash, within a class or not."""
+        if self._at >= len(self._text):
+            raise InvalidPattern("ends in a backslash")
+        character = self._next()
+        self._at += 1
+        for letter, ranges in (("d", _DIGITS), ("w", _WORDS), ("s", _SPACES)):
+            if character.lower() == letter:
+                return ranges, character.isupper()
+        if character in ("p", "P", "k") and self._next() in ("{", "<"):
+            raise UnsupportedPattern(f"uses \\{character}")
+        if character in "123456789" or (character == "0" and self._next().isdecimal()):
+            raise UnsupportedPattern(f"uses \\{character}: a reference to a group, or an octal number")
+        code = self._code(character)
+        return ((code, code),), False
+
+    def _code(self, character: str) -> int:
+        if character in _CONTROLS:
+            return _CONTROLS[character]
+        if character == "c" and self._next().isascii() and self._next().isalpha():
+            self._at += 1
+            return ord(self._text[self._at - 1]) % 32
+        if character == "u" and self._next() == "{":
+            return self._hex(self._text.find("}", self._at) - self._at - 1, 1, ord(character))
+        if character in ("x", "u"):
+            return self._hex(2 if character == "x" else 4, 0, ord(character))
+        return ord(character)
+
+    def _hex(self, digits: int, frame: int, otherwise: int) -> int:
+        """A number of so many hexadecimal digits, in a frame of braces or none; else the letter itself."""
+        text = self._text[self._at + frame : self._at + frame + max(digits, 0)]
+        if not 0 < len(text) == digits or not set(text) <= set("0123456789abcdefABCDEF") or int(text, 16) > 0x10FFFF:
+            return otherwise
+        self._at += digits + 2 * frame
+        return int(text, 16)
+
+    def _class(self) -> _Node:
+        negated = self._take("^")
+        ranges: list[tuple[int, int]] = []
+        while not self._take("]"):
+            if self._at >= len(self._text):
+                raise InvalidPattern("has an unmatched [")
+            ranges += self._class_part()
+        return _Node("set", ranges=tuple(ranges), negated=negated)
+
+    def _class_part(self) -> Ranges:
+        first = self._class_atom()
+        rest = self._text[self._at : self._at + 2]
+        if not rest.startswith("-") or len(rest) < 2 or rest[1] == "]":
+            return first
+        self._at += 1
+        last = self._class_atom()
+        if len(first) != 1 or len(last) != 1 or first[0][0] != first[0][1] or last[0][0] != last[0][1]:
+            return (*first, (45, 45), *last)
+        if last[0][0] < first[0][0]:
+            raise InvalidPattern("has a range [a-b] out of order")
+        return ((first[0][0], last[0][0]),)
+
+    def _class_atom(self) -> Ranges:
+        character = self._next()
+        self._at += 1
+        if character != "\\":
+            return ((ord(character), ord(character)),)
+        if self._take("b"):
+            return ((8, 8),)
+        ranges, negated = self._escaped()
+        return _inverse(ranges) if negated else ranges
+
+
+def _single(code: int) -> _Node:
+    return _Node("set", ranges=((code, code),))
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _count(text: str) -> int:
+    return min(int(text), LARGEST + 1)
+
+
+def _inverse(ranges: Ranges) -> Ranges:
+    """All characters but these; the ranges are in order."""
+    edges = [-1, *(edge for low, high in ranges for edge in (low, high)), 0x110000]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return tuple((low + 1, high - 1) for low, high in pairs if low + 1 <= high - 1)

@@ -11,7 +11,8 @@ from unicodedata import normalize
 
 from pombo.producer.quickbot.matching import is_found
 from pombo.producer.quickbot.numerals import epoch_ms, length_of, number_of, trimmed
-from pombo.producer.quickbot.pattern import InvalidPattern, UnsupportedPattern, compile_pattern
+from pombo.producer.quickbot.pattern import InvalidPattern, UnsupportedPattern
+from pombo.producer.quickbot.program import compile_pattern
 from pombo.producer.quickbot.variables import Value
 
 Pairwise = Callable[[str | None, str | None], bool]

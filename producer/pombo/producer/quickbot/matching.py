@@ -5,7 +5,8 @@ All ways through the program are walked at once, a character at a time, so no pa
 
 from functools import lru_cache
 
-from pombo.producer.quickbot.pattern import Program, Step, UnsupportedPattern
+from pombo.producer.quickbot.pattern import UnsupportedPattern
+from pombo.producer.quickbot.program import Program, Step
 
 COSTLIEST = 200_000
 """Steps of one search: about a tenth of a second."""

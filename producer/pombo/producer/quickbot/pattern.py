@@ -1,18 +1,16 @@
-r"""Regular expressions of JavaScript, read into a program that runs in time linear in the text.
+r"""Regular expressions of JavaScript, read into a tree.
 
-Patterns come from flows and texts from strangers, so no matcher that backtracks may see them. Understood is what
-a program of steps can express: literals, classes, groups, alternatives, quantifiers, `^ $ \b \B`, and the flags
-g, i, m, u, y. Lookarounds, references to groups and `\p{…}` are refused. Characters are code points.
+Understood is what a program of steps can express (see `program`): literals, classes, groups, alternatives,
+quantifiers, `^ $ \b \B`. Lookarounds, references to groups and `\p{…}` are refused. Characters are code points.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 LONGEST = 1_000
 """Characters of a pattern."""
-LARGEST = 2_000
-"""Steps of a program; each repetition that is written as {n} counts."""
+MOST = 2_000
+"""The most that a number in {n} counts for: more than a program may have steps."""
 DEEPEST = 50
 """Groups within groups."""
 
@@ -26,7 +24,6 @@ _LINE_ENDS = ((10, 10), (13, 13), (0x2028, 0x2029))
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "0": 0}
 
 Ranges = tuple[tuple[int, int], ...]
-Kind = Literal["set", "split", "jump", "assert", "match"]
 
 
 class InvalidPattern(Exception):  # noqa: N818 -- an outcome's name: JavaScript would refuse it too
@@ -37,31 +34,11 @@ class UnsupportedPattern(Exception):  # noqa: N818 -- an outcome's name: JavaScr
     """A pattern that JavaScript takes and this does not; its text says why."""
 
 
-class Step(NamedTuple):
-    """One step of a program: a set of characters, a way with two ends, an assertion, or the end."""
-
-    kind: Kind
-    ranges: Ranges = ()
-    negated: bool = False
-    x: int = 0
-    y: int = 0
-    name: str = ""
-
-
-class Program(NamedTuple):
-    """A compiled pattern."""
-
-    steps: tuple[Step, ...]
-    ignores_case: bool
-    by_line: bool
-    sticky: bool
-
-
-class _Node(NamedTuple):
+class Node(NamedTuple):
     """A part of the pattern's tree."""
 
     kind: Literal["set", "assert", "all", "any", "repeat"]
-    parts: tuple["_Node", ...] = ()
+    parts: tuple["Node", ...] = ()
     ranges: Ranges = ()
     negated: bool = False
     name: str = ""
@@ -69,82 +46,16 @@ class _Node(NamedTuple):
     most: int | None = None
 
 
-@lru_cache(maxsize=256)
-def compile_pattern(pattern: str, flags: str = "") -> Program:
+def parse_pattern(pattern: str) -> Node:
     """Read a pattern.
 
     Raises:
         InvalidPattern: JavaScript refuses it.
-        UnsupportedPattern: it needs what is not understood, or is too large.
+        UnsupportedPattern: it needs what is not understood, or is too long.
     """
     if len(pattern) > LONGEST:
         raise UnsupportedPattern(f"has {len(pattern):,} characters, and {LONGEST:,} are the most")
-    if len(set(flags)) != len(flags) or not set(flags) <= set("gimuy"):
-        raise InvalidPattern(f"has the flags {flags!r}")
-    steps: list[Step] = []
-    _emit(_Parser(pattern).read(), steps)
-    _add(steps, Step("match"))
-    return Program(tuple(steps), "i" in flags, "m" in flags, "y" in flags)
-
-
-# -- from the tree to steps --
-
-
-def _add(steps: list[Step], step: Step) -> int:
-    if len(steps) >= LARGEST:
-        raise UnsupportedPattern(f"repeats too much; it comes to more than {LARGEST:,} steps")
-    steps.append(step)
-    return len(steps) - 1
-
-
-def _emit(node: _Node, steps: list[Step]) -> None:
-    if node.kind == "set":
-        _add(steps, Step("set", node.ranges, node.negated))
-    elif node.kind == "assert":
-        _add(steps, Step("assert", name=node.name))
-    elif node.kind == "all":
-        for part in node.parts:
-            _emit(part, steps)
-    elif node.kind == "any":
-        _emit_any(node.parts, steps)
-    else:
-        _emit_repeat(node, steps)
-
-
-def _emit_any(parts: tuple[_Node, ...], steps: list[Step]) -> None:
-    ends = []
-    for part in parts[:-1]:
-        split = _add(steps, Step("split"))
-        _emit(part, steps)
-        ends.append(_add(steps, Step("jump")))
-        steps[split] = Step("split", x=split + 1, y=len(steps))
-    _emit(parts[-1], steps)
-    for end in ends:
-        steps[end] = Step("jump", x=len(steps))
-
-
-def _emit_repeat(node: _Node, steps: list[Step]) -> None:
-    (part,) = node.parts
-    for _ in range(node.least):
-        before = len(steps)
-        _emit(part, steps)
-        if len(steps) == before:  # An empty part: any number of it is the same.
-            return
-    if node.most is None:
-        split = _add(steps, Step("split"))
-        _emit(part, steps)
-        _add(steps, Step("jump", x=split))
-        steps[split] = Step("split", x=split + 1, y=len(steps))
-        return
-    splits = []
-    for _ in range(node.most - node.least):
-        splits.append(_add(steps, Step("split")))
-        _emit(part, steps)
-    for split in splits:
-        steps[split] = Step("split", x=split + 1, y=len(steps))
-
-
-# -- from the text to the tree --
+    return _Parser(pattern).read()
 
 
 class _Parser:
@@ -155,7 +66,7 @@ class _Parser:
         self._at = 0
         self._depth = 0
 
-    def read(self) -> _Node:
+    def read(self) -> Node:
         node = self._alternatives()
         if self._at < len(self._text):
             raise InvalidPattern("has an unmatched )")
@@ -169,19 +80,19 @@ class _Parser:
         self._at += len(word) if taken else 0
         return taken
 
-    def _alternatives(self) -> _Node:
+    def _alternatives(self) -> Node:
         parts = [self._sequence()]
         while self._take("|"):
             parts.append(self._sequence())
-        return parts[0] if len(parts) == 1 else _Node("any", tuple(parts))
+        return parts[0] if len(parts) == 1 else Node("any", tuple(parts))
 
-    def _sequence(self) -> _Node:
+    def _sequence(self) -> Node:
         parts = []
         while self._at < len(self._text) and self._next() not in "|)":
             parts.append(self._term())
-        return _Node("all", tuple(parts))
+        return Node("all", tuple(parts))
 
-    def _term(self) -> _Node:
+    def _term(self) -> Node:
         atom = self._atom()
         bounds = self._quantifier()
         if bounds is None:
@@ -189,7 +100,7 @@ class _Parser:
         if atom.kind == "assert":
             raise InvalidPattern("repeats nothing")
         self._take("?")  # Whether it is lazy does not change if there is a match.
-        return _Node("repeat", (atom,), least=bounds[0], most=bounds[1])
+        return Node("repeat", (atom,), least=bounds[0], most=bounds[1])
 
     def _quantifier(self) -> tuple[int, int | None] | None:
         for sign, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
@@ -211,16 +122,16 @@ class _Parser:
             raise InvalidPattern("has the numbers of a {n,m} out of order")
         return bounds
 
-    def _atom(self) -> _Node:
+    def _atom(self) -> Node:
         character = self._next()
         self._at += 1
-        reader: Callable[[], _Node] | None = {
+        reader: Callable[[], Node] | None = {
             "(": self._group,
             "[": self._class,
             "\\": self._escape,
-            ".": lambda: _Node("set", ranges=_LINE_ENDS, negated=True),
-            "^": lambda: _Node("assert", name="start"),
-            "$": lambda: _Node("assert", name="end"),
+            ".": lambda: Node("set", ranges=_LINE_ENDS, negated=True),
+            "^": lambda: Node("assert", name="start"),
+            "$": lambda: Node("assert", name="end"),
         }.get(character)
         if reader is not None:
             return reader()
@@ -235,7 +146,7 @@ class _Parser:
         self._at = start + 1
         return found
 
-    def _group(self) -> _Node:
+    def _group(self) -> Node:
         self._depth += 1
         if self._depth > DEEPEST:
             raise UnsupportedPattern(f"nests groups over {DEEPEST} deep")
@@ -257,13 +168,13 @@ class _Parser:
             raise InvalidPattern("has a group (? of no known kind")
         self._at = end + 1
 
-    def _escape(self) -> _Node:
+    def _escape(self) -> Node:
         character = self._next()
         if character in ("b", "B"):
             self._at += 1
-            return _Node("assert", name="word" if character == "b" else "no word")
+            return Node("assert", name="word" if character == "b" else "no word")
         ranges, negated = self._escaped()
-        return _Node("set", ranges=ranges, negated=negated)
+        return Node("set", ranges=ranges, negated=negated)
 
     def _escaped(self) -> tuple[Ranges, bool]:
         """The characters that stand behind a backslash, within a class or not."""
@@ -301,14 +212,14 @@ class _Parser:
         self._at += digits + 2 * frame
         return int(text, 16)
 
-    def _class(self) -> _Node:
+    def _class(self) -> Node:
         negated = self._take("^")
         ranges: list[tuple[int, int]] = []
         while not self._take("]"):
             if self._at >= len(self._text):
                 raise InvalidPattern("has an unmatched [")
             ranges += self._class_part()
-        return _Node("set", ranges=tuple(ranges), negated=negated)
+        return Node("set", ranges=tuple(ranges), negated=negated)
 
     def _class_part(self) -> Ranges:
         first = self._class_atom()
@@ -334,8 +245,8 @@ class _Parser:
         return _inverse(ranges) if negated else ranges
 
 
-def _single(code: int) -> _Node:
-    return _Node("set", ranges=((code, code),))
+def _single(code: int) -> Node:
+    return Node("set", ranges=((code, code),))
 
 
 def _is_count(text: str) -> bool:
@@ -343,7 +254,7 @@ def _is_count(text: str) -> bool:
 
 
 def _count(text: str) -> int:
-    return min(int(text), LARGEST + 1)
+    return min(int(text), MOST + 1)
 
 
 def _inverse(ranges: Ranges) -> Ranges:

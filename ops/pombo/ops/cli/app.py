@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from pombo.ops.cli import audit, dead, diagnosis, jobs, look, running, send, setup, sources, tracing, watching
+from pombo.ops.cli import audit, dead, diagnosis, jobs, look, quickbot, running, send, setup, sources, tracing, watching
 from pombo.ops.cli.options import examples
 
 ORDER = (
     *("up", "demo", "worker", "simulator"),
-    *("sources", "send"),
+    *("sources", "send", "quickbot"),
     *("status", "top", "audit", "doctor", "trace", "dead", "jobs"),
     *("secret", "config"),
 )
@@ -64,6 +64,7 @@ def command() -> Any:
     app.command("simulator", epilog=running.SIMULATOR_EXAMPLES)(running.simulator)
     app.add_typer(sources.group, name="sources")
     app.command("send", epilog=send.EXAMPLES)(send.send)
+    app.add_typer(quickbot.group, name="quickbot")
     app.command("status", epilog=look.STATUS_EXAMPLES)(look.status)
     app.command("top", epilog=watching.EXAMPLES)(watching.top)
     app.command("audit", epilog=audit.EXAMPLES)(audit.audit)

@@ -25,7 +25,7 @@ _DATES = tuple(
     re.compile(form, re.IGNORECASE | re.ASCII)
     for form in (
         rf"{_YEAR}(?:-(?P<month>[0-9]{{2}})(?:-{_DAY})?)?(?:T{_TIME}{_ZONE}?)?",
-        rf"{_YEAR}-(?P<month>[0-9]{{2}})-{_DAY} +{_TIME}(?: *{_ZONE})?",
+        rf"{_YEAR}-(?P<month>[0-9]{{1,2}})-{_DAY}{_REST}",
         rf"(?P<month>[0-9]{{1,2}})/{_DAY}/{_YEAR}{_REST}",
         rf"{_WEEKDAY}{_MONTH} +{_DAY}(?:, *| +){_YEAR}{_REST}",
         rf"{_WEEKDAY}{_DAY} +{_MONTH},? +{_YEAR}{_REST}",
@@ -81,14 +81,15 @@ def _whole(digits: str, base: int, form: re.Pattern[str]) -> float:
 def _milliseconds(parts: dict[str, str | None]) -> float:
     named = (parts.get("named") or "")[:3].lower()
     month = _MONTHS.index(named) + 1 if named else int(parts.get("month") or 1)
-    micros = int((parts["part"] or "0")[:6].ljust(6, "0"))
+    day, hour, minute, second = (int(parts[name] or 0) for name in ("day", "hour", "minute", "second"))
+    thousandths = int((parts["part"] or "0")[:3].ljust(3, "0"))
+    clock = timedelta(hours=hour, minutes=minute, seconds=second, milliseconds=thousandths)
+    if day > 31 or minute > 59 or second > 59 or clock > timedelta(days=1) or (parts["day"] and day < 1):
+        return nan
     try:
-        moment = datetime(
-            int(parts["year"] or 0), month, int(parts["day"] or 1),
-            int(parts["hour"] or 0), int(parts["minute"] or 0), int(parts["second"] or 0), micros,
-            tzinfo=_zone(parts["zone"]),
-        )  # fmt: skip
-        return (moment - _EPOCH) / timedelta(milliseconds=1)
+        # As engines do: the 31st of a shorter month is a day of the next one.
+        month_start = datetime(int(parts["year"] or 0), month, 1, tzinfo=_zone(parts["zone"]))
+        return (month_start + timedelta(days=max(day, 1) - 1) + clock - _EPOCH) / timedelta(milliseconds=1)
     except (ValueError, OverflowError):
         return nan
 

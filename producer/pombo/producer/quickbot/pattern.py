@@ -65,6 +65,7 @@ class _Parser:
         self._text = pattern
         self._at = 0
         self._depth = 0
+        self._names: set[str] = set()
 
     def read(self) -> Node:
         node = self._alternatives()
@@ -164,8 +165,12 @@ class _Parser:
         if self._next() in ("=", "!") or self._text[self._at : self._at + 2] in ("<=", "<!"):
             raise UnsupportedPattern("looks ahead or behind, (?= (?! (?<= (?<!")
         end = self._text.find(">", self._at)
-        if not self._take("<") or end < 0 or not self._text[self._at : end].replace("$", "_").isidentifier():
+        name = self._text[self._at + 1 : end].replace("$", "_")
+        if not self._take("<") or not name.isidentifier():
             raise InvalidPattern("has a group (? of no known kind")
+        if name in self._names:
+            raise InvalidPattern("has two groups of one name")
+        self._names.add(name)
         self._at = end + 1
 
     def _escape(self) -> Node:

@@ -138,9 +138,9 @@ def _text(value: object, path: str) -> str:
 def _number(number: float) -> str:
     """A number as JavaScript writes it."""
     assert isfinite(number)
-    if number.is_integer() and abs(number) < _EXPONENT:
-        return str(int(number))
+    if number == 0:
+        return "0"
     if _FIXED <= abs(number) < _EXPONENT:
-        return format(Decimal(repr(number)), "f")
+        return format(Decimal(repr(number)), "f").removesuffix(".0")
     mantissa, _, exponent = repr(number).partition("e")
     return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0')}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
@@ -65,11 +65,11 @@ class Condition(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _refuse_in_words(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _refuse_in_words(cls, given: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         try:
             return handler(given)
         except ValidationError as error:
-            raise refusal(error, "condition", "condition_invalid") from None
+            raise refusal(error, (info.context or {}).get("path", "condition"), "condition_invalid") from None
 
     def holds(self, variables: Variables, path: str = "condition") -> bool:
         """Evaluate.
@@ -82,11 +82,14 @@ class Condition(BaseModel):
         return any(made) if self.logical_operator == "OR" else bool(comparisons) and all(made)
 
 
-def read_condition(given: object) -> Condition:
+def read_condition(given: object, path: str = "condition") -> Condition:
     """Take a condition, or the item of a Condition block that has one as its `content`.
 
     Raises:
-        InvalidEvent: it is neither.
+        InvalidEvent: it is neither; the field begins with `path`.
     """
+    if isinstance(given, Mapping) and "items" in given and "comparisons" not in given:
+        remedy = "give the one of its items that leads to the Segment block"
+        raise InvalidEvent(path, "condition_invalid", f"{path} is a whole block; {remedy}")
     content = given.get("content") if isinstance(given, Mapping) else None
-    return Condition.model_validate(given if content is None else content)
+    return Condition.model_validate(given if content is None else content, context={"path": path})

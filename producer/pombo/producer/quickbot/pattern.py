@@ -166,7 +166,7 @@ class _Parser:
             raise UnsupportedPattern("looks ahead or behind, (?= (?! (?<= (?<!")
         end = self._text.find(">", self._at)
         name = self._text[self._at + 1 : end].replace("$", "_")
-        if not self._take("<") or not name.isidentifier():
+        if not self._take("<") or end < 0 or not name.isidentifier():
             raise InvalidPattern("has a group (? of no known kind")
         if name in self._names:
             raise InvalidPattern("has two groups of one name")

@@ -99,9 +99,9 @@ def _holds(request: Mapping[str, Any], variables: Variables) -> bool:
         if given is None:
             continue
         if isinstance(given, list | tuple):
-            made = (read_condition(one).holds(variables, f"{name}[{n}]") for n, one in enumerate(given))
-            if not all(made):
-                return False
-        elif not read_condition(given).holds(variables, name):
+            places = [(f"{name}[{number}]", one) for number, one in enumerate(given)]
+        else:
+            places = [(name, given)]
+        if not all(read_condition(one, place).holds(variables, place) for place, one in places):
             return False
     return True

@@ -1,12 +1,12 @@
 """Blocks as exported flows hold them, and what refuses."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 
 from pombo.shared.errors import InvalidEvent
-from pombo.shared.events import LIBRARY
 
 TRACK: dict[str, Any] = {
     "id": "blk_track",
@@ -57,7 +57,7 @@ PAGE: dict[str, Any] = {
     },
 }
 KNOWN = {"User ID": "u1", "Plan": "Gold", "Email": "maria@example.com", "Name": "Maria", "Anonymous ID": "a1"}
-CONTEXT = {"integration": {"name": "quickbot", "version": LIBRARY["version"]}}
+CONTEXT = {"integration": {"name": "quickbot", "version": version("pombo")}}
 
 
 def with_options(block: dict[str, Any], **options: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ block.event({"User ID": "u1", "Plan": "Gold"})
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,11 +19,10 @@ from pombo.producer.quickbot.refusals import refusal
 from pombo.producer.quickbot.template import fill, fill_value, is_template, names_in
 from pombo.producer.quickbot.variables import Given, Variables
 from pombo.shared.errors import InvalidEvent
-from pombo.shared.events import LIBRARY
 from pombo.shared.prepared import prepare
 from pombo.shared.values import clean
 
-INTEGRATION = {"name": "quickbot", "version": LIBRARY["version"]}
+INTEGRATION = {"name": "quickbot", "version": version("pombo")}
 """What `context.integration` says, as Segment asks of whoever brings a platform's events."""
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)

@@ -9,12 +9,26 @@ from typing import Annotated, Any
 
 import typer
 
-from pombo.ops.cli import audit, blip, dead, diagnosis, jobs, look, running, send, setup, sources, tracing, watching
+from pombo.ops.cli import (
+    audit,
+    blip,
+    dead,
+    diagnosis,
+    jobs,
+    look,
+    quickbot,
+    running,
+    send,
+    setup,
+    sources,
+    tracing,
+    watching,
+)
 from pombo.ops.cli.options import examples
 
 ORDER = (
     *("up", "demo", "worker", "gateway", "simulator"),
-    *("sources", "send", "blip"),
+    *("sources", "send", "blip", "quickbot"),
     *("status", "top", "audit", "doctor", "trace", "dead", "jobs"),
     *("secret", "config"),
 )
@@ -66,6 +80,7 @@ def command() -> Any:
     app.add_typer(sources.group, name="sources")
     app.command("send", epilog=send.EXAMPLES)(send.send)
     app.add_typer(blip.group, name="blip")
+    app.add_typer(quickbot.group, name="quickbot")
     app.command("status", epilog=look.STATUS_EXAMPLES)(look.status)
     app.command("top", epilog=watching.EXAMPLES)(watching.top)
     app.command("audit", epilog=audit.EXAMPLES)(audit.audit)

@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.rig import KEYS, Keyed, letters, problems
+from pombo.gateway.catalogue import Catalogue
 from pombo.gateway.letters import Letter, Letterbox
 from pombo.shared.audit import audit_source
 from pombo.shared.clock import SystemClock
@@ -19,6 +20,7 @@ from pombo.shared.registry import Registry
 from pombo.shared.scripts import Argument, script
 from pombo.shared.secrets import Secrets
 from producer.proxy import Proxy, first
+from support.programs import SECRET
 
 
 def letter(number: int = 0, size: int = 10) -> Letter:
@@ -27,9 +29,14 @@ def letter(number: int = 0, size: int = 10) -> Letter:
     )
 
 
+def made(redis: Redis) -> Letterbox:
+    registry = Registry(redis, KEYS, Secrets([SECRET]))
+    return Letterbox(redis, KEYS, "bot", Catalogue(redis, KEYS, registry, SystemClock()), SystemClock())
+
+
 @pytest.fixture
 def box(redis: Redis, bot: Keyed) -> Letterbox:
-    return Letterbox(redis, KEYS, bot.name, SystemClock())
+    return made(redis)
 
 
 async def test_put(box: Letterbox, redis: Redis) -> None:
@@ -69,7 +76,7 @@ async def test_a_lost_answer(redis: Redis, bot: Keyed, redis_url: str, rule: str
     with Proxy(redis_url) as proxy:
         proxy.rule = first(rule, 3)
         client = aconnect(proxy.url, timeout_s=0.2)
-        box = Letterbox(client, KEYS, "bot", SystemClock())
+        box = made(client)
         assert "kept" == await box.put([letter(1)])
         await client.aclose()
     assert [1] == [one.event["n"] for one in await letters(redis)]
@@ -114,7 +121,7 @@ async def test_the_bound(box: Letterbox, redis: Redis, secrets: Secrets) -> None
 
 async def test_no_source(redis: Redis, bot: Keyed, secrets: Secrets) -> None:
     """Of a source that was removed nothing is kept; one that was added anew is another one, and is found."""
-    box = Letterbox(redis, KEYS, "bot", SystemClock())
+    box = made(redis)
     registry = Registry(redis, KEYS, secrets)
     assert "kept" == await box.put([letter(1)])
     await registry.remove("bot", discard=True)

@@ -44,6 +44,7 @@ class Refusal(PomboError):  # noqa: N818 - an answer's name, as users read it
         message: str,
         *,
         retry_after_s: int | None = None,
+        field: str | None = None,
         headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         super().__init__(status, code, message)
@@ -51,6 +52,7 @@ class Refusal(PomboError):  # noqa: N818 - an answer's name, as users read it
         self.code = code
         self.message = message
         self.retry_after_s = retry_after_s
+        self.field = field
         self.headers = headers
 
     def __str__(self) -> str:
@@ -61,12 +63,13 @@ class Refusal(PomboError):  # noqa: N818 - an answer's name, as users read it
         headers = [*self.headers]
         if self.retry_after_s is not None:
             headers.append((b"retry-after", str(self.retry_after_s).encode()))
-        return Answer(self.status, problem(self.code, self.message), headers)
+        return Answer(self.status, problem(self.code, self.message, self.field), headers)
 
 
-def problem(code: str, message: str) -> bytes:
-    """The body of a refusal."""
-    return orjson.dumps({"success": False, "code": code, "message": message})
+def problem(code: str, message: str, name: str | None = None) -> bytes:
+    """The body of a refusal; `name` is the field that is wrong, where it is one."""
+    told = {"success": False, "code": code, "message": message}
+    return orjson.dumps(told if name is None else {**told, "field": name})
 
 
 SUCCESS = Answer(200, b'{"success": true}')

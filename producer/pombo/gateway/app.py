@@ -8,6 +8,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from pombo.gateway.answers import Answer, wait_s
+from pombo.gateway.blip import Blip
+from pombo.gateway.catalogue import Catalogue
 from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.door import Door, Handler
 from pombo.gateway.exchange import Exchange
@@ -15,9 +17,11 @@ from pombo.gateway.health import Health
 from pombo.gateway.keyring import Keyring
 from pombo.gateway.metrics import Metrics
 from pombo.gateway.producers import Producers
+from pombo.gateway.quickbot import QuickBot
 from pombo.gateway.room import Room
 from pombo.gateway.segment import Segment, unknown_route
 from pombo.gateway.traffic import Traffic
+from pombo.gateway.webhooks import Webhooks
 from pombo.shared.clock import Clock
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
@@ -41,13 +45,15 @@ class Gateway:
         self.metrics = metrics or Metrics()
         self.traffic = Traffic(self.metrics.requests)
         self._clock = clock
-        self._producers = Producers(settings, redis, clock, self.metrics.producer)
+        registry = Registry(redis, settings.keys, secrets)
+        catalogue = Catalogue(redis, settings.keys, registry, clock)
+        self._producers = Producers(settings, redis, catalogue, clock, self.metrics.producer)
 
         def soon() -> int:
             return wait_s(0.0, rng)
 
         self._room = Room(settings.gateway_in_flight_bytes, soon, clock.monotonic)
-        keyring = Keyring(Registry(redis, settings.keys, secrets), clock, soon)
+        keyring = Keyring(registry, clock, soon)
         health = Health(
             redis,
             settings.keys,
@@ -58,10 +64,17 @@ class Gateway:
             stopping=stopping,
         )
         dispatch = Dispatch(keyring, self._producers, clock, rng)
-        segment = Segment(keyring, dispatch, self._room, body_bytes=settings.gateway_body_bytes)
+        most = settings.gateway_body_bytes
+        webhooks = Webhooks(keyring, catalogue)
+        segment = Segment(keyring, dispatch, self._room, body_bytes=most)
+        blip = Blip(webhooks, dispatch, self._room, body_bytes=most)
+        quickbot = QuickBot(webhooks, dispatch, self._room, body_bytes=most)
         self.app = Starlette(
             routes=[
                 *self._both("/v1/{call}", segment, "POST"),
+                *self._both("/blip/{source}", blip, "POST"),
+                *self._both("/blip/{source}/{kind}", blip, "POST"),
+                *self._both("/quickbot/{source}", quickbot, "POST"),
                 *self._both("/healthz", health.alive, "GET", "HEAD"),
                 *self._both("/readyz", health.ready, "GET", "HEAD"),
                 *self._both("/metrics", self.metrics, "GET", "HEAD"),

@@ -18,13 +18,22 @@ def parse(body: bytes) -> dict[str, Any]:
     Raises:
         Refusal: it is none.
     """
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        document = _leniently(body)
+    document = read_json(body)
     if not isinstance(document, dict):
         raise Refusal(400, "invalid_request", f"the body is {_kind(document)}; make it a JSON object")
     return document
+
+
+def read_json(body: bytes) -> Any:
+    """Read a body as JSON, with what SDKs write beyond it.
+
+    Raises:
+        Refusal: it is none.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _leniently(body)
 
 
 def _leniently(body: bytes) -> Any:

@@ -7,7 +7,7 @@ timestamp is corrected by the client's clock. Then it is prepared, or becomes a 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from pombo.gateway.answers import Refusal
 from pombo.gateway.bugs import told
@@ -22,6 +22,7 @@ from pombo.shared.shapes import SHAPES
 
 log = get_logger("pombo.gateway.items")
 
+UNKNOWN_ITEM: Final = "unknown_item"
 UNKNOWN_TYPE = "unknown"
 """Under which type the ledger counts an item that names none."""
 
@@ -84,6 +85,23 @@ class Sorted:
         except Exception as error:  # A bug of ours is met by one event, rather than by its batch again and again.
             log.error("item.unreadable", **told(error))
             self._reject(index, item, InvalidEvent("", "unreadable", "the event cannot be read"))
+
+    def put(self, index: int, event: dict[str, Any], ordering_key: str | None) -> None:
+        """Sort an event that an adapter made of an item.
+
+        Raises:
+            Refusal: it is nested so deep that it can be neither sent nor kept.
+        """
+        try:
+            self.good.append(prepare(event, now=self.frame.received_at, ordering_key=ordering_key, strict=False))
+        except InvalidEvent as error:
+            self._reject(index, event, error)
+
+    def keep(self, index: int, item: Any, message: str) -> None:
+        """Keep an item that no rule covers, for somebody to look at; `item` may be a body that is no JSON."""
+        payload = item if isinstance(item, bytes) else written(item)
+        self.rejected.append({"index": index, "code": UNKNOWN_ITEM, "message": message})
+        self.dead.append(Letter(UNKNOWN_ITEM, UNKNOWN_TYPE, "", payload, UNKNOWN_ITEM, message))
 
     def _reject(self, index: int, item: Any, error: InvalidEvent) -> None:
         self.rejected.append({"index": index, "code": error.code, "message": error.message})

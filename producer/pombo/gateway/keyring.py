@@ -77,7 +77,7 @@ class Keyring:
         except (RedisError, OSError, StoredVersionError, ConfigurationError) as error:
             if entry is not None and entry.owner is not None:
                 return entry.owner
-            raise self._unreadable(error) from error
+            raise self.unreadable(error) from error
         if owner is None:
             raise unknown_key()
         return owner
@@ -118,7 +118,8 @@ class Keyring:
             await self._registry.check_secrets()
             self._checked = version
 
-    def _unreadable(self, error: Exception) -> Refusal:
+    def unreadable(self, error: Exception) -> Refusal:
+        """The refusal for as long as the registry cannot be read; why goes into the log."""
         now = self._clock.monotonic()
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now

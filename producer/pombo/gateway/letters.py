@@ -10,6 +10,7 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from pombo.gateway.catalogue import Catalogue
 from pombo.shared.batches import partition_of
 from pombo.shared.clock import Clock, iso
 from pombo.shared.connection import astray, forsake, transient
@@ -24,8 +25,6 @@ BUDGET_S = 2.0
 """Seconds in which letters must be stored."""
 PAUSE_S = 0.05
 """Seconds between two tries."""
-FRESH_S = 5.0
-"""Seconds for which a copy of the source's settings is taken as it is."""
 MOST_LETTERS = 500
 MOST_BYTES = 4 << 20
 """Of one call, if it holds those of more than one request: a millisecond or two of the server."""
@@ -77,17 +76,16 @@ class Letterbox:
        next call's higher sequence makes it stale: it will not be applied any more.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, source: str, clock: Clock) -> None:
+    def __init__(self, redis: Redis, keys: Keys, source: str, catalogue: Catalogue, clock: Clock) -> None:
         self._redis = redis
         self._keys = keys
         self._name = source
+        self._catalogue = catalogue
         self._clock = clock
         self._session = secrets.token_hex(12)
         self._sequence = 0
         self._orders: deque[_Order] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._source: Source | None = None
-        self._read_at = 0.0
 
     async def put(self, letters: Sequence[Letter]) -> Fate:
         """Store letters; what became of them, known within a multiple of the budget."""
@@ -134,7 +132,7 @@ class Letterbox:
         args: list[Argument] = []
         while True:
             try:
-                source = await self._current()
+                source = await self._catalogue.get(self._name)
                 if source is None:
                     return "unknown_source"
                 args = args or self._args(source, letters)
@@ -173,16 +171,8 @@ class Letterbox:
                 # Somebody continued our session, such as a resumed snapshot of this process.
                 self._session, self._sequence = secrets.token_hex(12), 0
                 return "unavailable"
-        self._source = None
+        self._catalogue.forget(self._name)
         return None
-
-    async def _current(self) -> Source | None:
-        now = self._clock.monotonic()
-        if self._source is None or now - self._read_at >= FRESH_S:
-            stored: Any = await self._redis.hget(self._keys.sources, self._name)
-            self._source = None if stored is None else Source.load(self._name, stored)
-            self._read_at = now
-        return self._source
 
     def _args(self, source: Source, letters: Sequence[Letter]) -> list[Argument]:
         at = iso(self._clock.now())

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from redis.asyncio import Redis
 
+from pombo.gateway.catalogue import Catalogue
 from pombo.gateway.letters import Fate, Letter, Letterbox
 from pombo.producer import AsyncProducer, Receipt, Rejected
 from pombo.producer.metrics import Metrics
@@ -87,9 +88,10 @@ class Channel:
 class Producers:
     """Make a channel for each source that has requests."""
 
-    def __init__(self, settings: Settings, redis: Redis, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, redis: Redis, catalogue: Catalogue, clock: Clock, metrics: Metrics) -> None:
         self._settings = settings
         self._redis = redis
+        self._catalogue = catalogue
         self._clock = clock
         self._metrics = metrics
         self._channels: dict[str, Channel] = {}
@@ -114,7 +116,8 @@ class Producers:
         )
         if self._settings.disabled:
             return Channel(producer, None)
-        return Channel(producer, Letterbox(self._redis, self._settings.keys, source, self._clock))
+        keys = self._settings.keys
+        return Channel(producer, Letterbox(self._redis, keys, source, self._catalogue, self._clock))
 
     @property
     def stuck(self) -> list[str]:

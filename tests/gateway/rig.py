@@ -81,7 +81,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(**options: Any) -> AsyncIterator[Running]:
+async def running(most_connections: int = 1000, **options: Any) -> AsyncIterator[Running]:
     """Run a gateway until the end of the context."""
     settings = Settings(**options)
     async with AsyncExitStack() as stack:
@@ -89,7 +89,7 @@ async def running(**options: Any) -> AsyncIterator[Running]:
         stack.push_async_callback(redis.aclose)
         listener = stack.enter_context(listen("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = gateway_server(settings, load_secrets(settings), redis, stack)
+        server = gateway_server(settings, load_secrets(settings), redis, stack, most_connections)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield Running(server, port)

@@ -140,6 +140,57 @@ async def test_another_protocol(gateway: Running, bot: Keyed, redis: Redis) -> N
     assert ["m1", "m1"] == await stored_ids(redis)
 
 
+async def test_too_many_connections(bot: Keyed, start: Start) -> None:
+    """Beyond as many as there can be, a connection is answered 503 at once, and those that are there are served."""
+    gateway = await start(most_connections=3)
+    held = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(3)]
+    while len(gateway.server.server_state.connections) < 3:
+        await asyncio.sleep(0.01)
+    raw = await gateway.talk(b"")
+    assert (503, "too_many_connections") == answer_of(raw)
+    assert b"retry-after: 5\r\n" in raw
+    reader, writer = held[0]
+    writer.write(request("/v1/batch", bot.intake_key, b'{"batch":[]}', "content-length: 12"))
+    assert b"HTTP/1.1 200" == (await reader.read())[:12]
+    for _, writer in held:
+        writer.close()
+
+
+async def test_a_body_that_still_comes_after_its_answer(gateway: Running, bot: Keyed) -> None:
+    """It is thrown away for some seconds, and then the connection is cut."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(
+        request("/v1/batch", "wrong", b"x" * 10, "content-length: 100000").replace(b"connection: close\r\n", b"")
+    )
+    assert b"HTTP/1.1 401" == (await reader.readuntil(b"}"))[:12]
+    connections: Any = gateway.server.server_state.connections
+    (connection,) = connections
+    assert protocol.Phase.DRAIN is connection.phase
+    connection.overdue(connection.since + protocol.DRAIN_S - 0.1)
+    writer.write(b"x" * 10)
+    await writer.drain()
+    connection.overdue(connection.since + protocol.DRAIN_S)
+    async with asyncio.timeout(60):
+        while connections:
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def test_all_connections_are_looked_at() -> None:
+    """The sweep looks at each connection, with the loop's own time, again and again."""
+    seen: asyncio.Queue[float] = asyncio.Queue()
+
+    class Connection:
+        def overdue(self, now: float) -> None:
+            seen.put_nowait(now)
+
+    sweeping = asyncio.create_task(protocol.sweep({Connection(), Connection()}))
+    async with asyncio.timeout(60):
+        times = [await seen.get() for _ in range(4)]
+    sweeping.cancel()
+    assert times[0] == times[1] < times[2] == times[3] <= asyncio.get_running_loop().time()
+
+
 @pytest.mark.parametrize(
     ("phase", "since", "status"), [("HEAD", protocol.HEAD_S, 408), ("IDLE", protocol.IDLE_S, None)]
 )

@@ -209,9 +209,9 @@ class Filter:
         wanted = (
             (self.source, (letter.source,)),
             (self.reason, (letter.header.reason,)),
-            (self.event, (letter.event.get("event"),)),
-            (self.user, (letter.event.get("userId"), letter.event.get("anonymousId"))),
-            (self.message_id, (letter.event.get("messageId"),)),
+            (self.event, (_told(letter.event.get("event")),)),
+            (self.user, (_told(letter.event.get("userId")), _told(letter.event.get("anonymousId")))),
+            (self.message_id, (_told(letter.event.get("messageId")),)),
         )
         fits = all(value is None or value in found for value, found in wanted)
         return fits and (self.since is None or letter.died_at >= self.since)

@@ -189,6 +189,9 @@ async def test_an_invalid_call(gateway: Running, bot: Keyed, redis: Redis, body:
     told = answer.json()
     assert (400, False, code) == (answer.status_code, told["success"], told["code"])
     assert told["message"]
+    counted = "too_large" if code == "too_large" else "invalid"
+    metrics = (await gateway.send("GET", "/metrics")).text
+    assert f'pombo_rejected_events_total{{reason="{counted}",source="bot"}} 1.0' in metrics
     assert 0 == (await read_ledger(redis, KEYS.of("bot"))).accepted
 
 
@@ -203,6 +206,7 @@ async def test_nan_sinks_no_batch(gateway: Running, bot: Keyed, redis: Redis) ->
     assert ["m2"] == await stored_ids(redis)
     (letter,) = await letters(redis)
     assert b'{"price":NaN}' in letter.payload
+    assert ("m1", {"price": "NaN"}) == (letter.event["messageId"], letter.show()["payload"]["properties"])
 
 
 @pytest.mark.parametrize(

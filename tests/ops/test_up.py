@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
@@ -62,6 +63,12 @@ def fleet(home: Path) -> dict[bytes, bytes]:
     return {}
 
 
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url, timeout=10).status_code == 200
+    return False
+
+
 def works(home: Path) -> None:
     """Wait until a worker is in the fleet."""
     until(lambda: fleet(home), "worker in the fleet")
@@ -69,6 +76,12 @@ def works(home: Path) -> None:
 
 def worker_pids(home: Path) -> set[int]:
     return {pid for pid, words in processes_with(str(home)).items() if "pombo.ops.cli worker" in words}
+
+
+def value(redis: Redis, key: str) -> object:
+    with suppress(RedisError):
+        return redis.get(key)
+    return None
 
 
 def server_pid(home: Path) -> int:
@@ -100,6 +113,9 @@ def test_up_runs_everything_and_ends_with_it(home: Path, start: Start) -> None:
         assert WRITE_KEY == write_key(home)
         assert 0o600 == (home / "secret.key").stat().st_mode & 0o777
         assert "sources   default" in up.err
+        # Somebody else on this machine may have its port.
+        if "gateway   off" not in up.err:
+            until(lambda: answers(f"http://127.0.0.1:{GATEWAY_PORT}/readyz"), "answer of the gateway")
         up.send(signal.SIGINT)
 
         assert 0 == up.ends()
@@ -142,7 +158,9 @@ def test_a_killed_server_comes_back(home: Path, start: Start) -> None:
         os.kill(server, signal.SIGKILL)
         until(lambda: server_pid(home) not in {0, server}, "new server")
 
+        # It may still be reading what it had.
         with client(home) as redis:
+            until(lambda: value(redis, "kept"), "answer of the new server")
             assert b"yes" == redis.get("kept")
         assert workers == worker_pids(home)
 

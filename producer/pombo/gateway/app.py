@@ -63,7 +63,7 @@ class Gateway:
             spool=settings.spool_dir is not None,
             stopping=stopping,
         )
-        dispatch = Dispatch(keyring, self._producers, clock, rng)
+        dispatch = Dispatch(keyring, self._producers, self.metrics.producer, clock, rng)
         most = settings.gateway_body_bytes
         webhooks = Webhooks(keyring, catalogue)
         segment = Segment(keyring, dispatch, self._room, body_bytes=most)

@@ -9,7 +9,10 @@ from pombo.gateway.exchange import Exchange
 from pombo.gateway.keyring import Keyring
 from pombo.gateway.letters import Letter
 from pombo.gateway.producers import Outcome, Producers
+from pombo.producer.metrics import Metrics
+from pombo.producer.receipts import Reason
 from pombo.shared.clock import Clock
+from pombo.shared.errors import InvalidEvent
 from pombo.shared.prepared import Prepared
 
 _REFUSALS = {
@@ -22,11 +25,21 @@ _UNAVAILABLE = (503, "the events cannot be stored now")
 class Dispatch:
     """Hand on what a request brings, and see that all of it is durable."""
 
-    def __init__(self, keyring: Keyring, producers: Producers, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self, keyring: Keyring, producers: Producers, metrics: Metrics, clock: Clock, rng: random.Random
+    ) -> None:
         self._keyring = keyring
         self._producers = producers
+        self._metrics = metrics
         self._clock = clock
         self._rng = rng
+
+    def refuse(self, exchange: Exchange, error: InvalidEvent) -> Refusal:
+        """Count and refuse a call whose one event can never be sent; it is not accepted."""
+        reason: Reason = "too_large" if error.code == "too_large" else "invalid"
+        self._metrics.rejected(str(exchange.source), reason)
+        exchange.rejected = 1
+        return Refusal(400, error.code, error.message, field=error.field or None)
 
     async def __call__(
         self, exchange: Exchange, key: str, events: Sequence[Prepared], letters: Sequence[Letter] = ()

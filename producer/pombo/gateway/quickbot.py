@@ -2,7 +2,7 @@
 
 import orjson
 
-from pombo.gateway.answers import SUCCESS, Answer, Refusal
+from pombo.gateway.answers import SUCCESS, Answer
 from pombo.gateway.bodies import read
 from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.documents import parse
@@ -38,7 +38,10 @@ class QuickBot:
             body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
             exchange.size = len(body)
             exchange.events = 1
-            prepared = _prepared(exchange, body, source.name)
+            try:
+                prepared = _prepared(exchange, body, source.name)
+            except InvalidEvent as error:
+                raise self._dispatch.refuse(exchange, error) from None
             del body
             if prepared is None:
                 return NOT_SENT
@@ -50,15 +53,12 @@ def _prepared(exchange: Exchange, body: bytes, source: str) -> Prepared | None:
     """The event that a request asks for; None when its condition does not hold.
 
     Raises:
-        Refusal: it cannot be sent.
+        InvalidEvent: it cannot be sent.
+        Refusal: the body is no JSON object.
     """
     idempotency_key = exchange.headers.get(b"idempotency-key", b"").decode("utf-8", "replace")
-    try:
-        adapted = adapt(parse(body), idempotency_key=idempotency_key or None, scope=source)
-        if adapted is None:
-            return None
-        event, ordering_key = adapted
-        return prepare(event, now=exchange.received_at, ordering_key=ordering_key, strict=False)
-    except InvalidEvent as error:
-        exchange.rejected = 1
-        raise Refusal(400, error.code, error.message, field=error.field) from None
+    adapted = adapt(parse(body), idempotency_key=idempotency_key or None, scope=source)
+    if adapted is None:
+        return None
+    event, ordering_key = adapted
+    return prepare(event, now=exchange.received_at, ordering_key=ordering_key, strict=False)

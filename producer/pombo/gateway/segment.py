@@ -13,6 +13,8 @@ from pombo.gateway.exchange import Exchange
 from pombo.gateway.items import Frame, Sorted
 from pombo.gateway.keyring import Keyring
 from pombo.gateway.room import Room
+from pombo.shared.errors import InvalidEvent
+from pombo.shared.prepared import prepare
 from pombo.shared.shapes import SHAPES
 
 SINGLE = {spelling: kind for kind in SHAPES for spelling in (kind, kind[0])}
@@ -74,13 +76,11 @@ class Segment:
             return await self._take_batch(exchange, key, document, items)
 
     async def _take_call(self, exchange: Exchange, key: str, event: dict[str, Any]) -> Answer:
-        sorted_ = Sorted(Frame(exchange.received_at))
-        sorted_.take(0, event)
-        if sorted_.rejected:
-            exchange.rejected = 1
-            (told,) = sorted_.rejected
-            raise Refusal(400, str(told["code"]), str(told["message"]))
-        await self._dispatch(exchange, key, sorted_.good)
+        try:
+            prepared = prepare(Frame(exchange.received_at).framed(event), now=exchange.received_at, strict=False)
+        except InvalidEvent as error:
+            raise self._dispatch.refuse(exchange, error) from None
+        await self._dispatch(exchange, key, [prepared])
         return SUCCESS
 
     async def _take_batch(self, exchange: Exchange, key: str, document: Mapping[str, Any], items: list[Any]) -> Answer:

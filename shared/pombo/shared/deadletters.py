@@ -12,6 +12,7 @@ A letter whose header has an unknown version is left alone: it is counted as unr
 """
 
 import base64
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -146,10 +147,7 @@ class DeadLetter:
     @cached_property
     def event(self) -> dict[str, Any]:
         """The event, parsed; empty when the payload is none."""
-        try:
-            parsed = {} if self.header.reason == "corrupt" else orjson.loads(self.payload)
-        except orjson.JSONDecodeError:
-            return {}
+        parsed = {} if self.header.reason == "corrupt" else _parsed(self.payload)
         return parsed if isinstance(parsed, dict) else {}
 
     @property
@@ -375,6 +373,20 @@ def _cut(group: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
         batch.append(letter)
         raw += size
     yield batch
+
+
+def _parsed(payload: bytes) -> Any:
+    """Read a payload; NaN and infinity, which a client may have sent, become texts. None for what is no JSON."""
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        parsed = json.loads(payload, parse_constant=str)
+        orjson.dumps(parsed)  # What cannot be shown as JSON is shown as text.
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return parsed
 
 
 def _told(value: object) -> str | None:

@@ -251,7 +251,7 @@ def test_export_into_no_folder(pombo: Cli, letters: list[str]) -> None:
 
 
 def test_letters_of_any_shape(pombo: Cli, bot: str, sync_redis: Redis) -> None:
-    """What a gateway kept as invalid may hold anything where a text belongs: it is listed, shown and found, not sent."""
+    """What a gateway kept as invalid may hold anything in place of a text: it is listed, shown and found, not sent."""
     odd = bury(sync_redis, bot, "m1", "invalid", userId=7, event={"a": 1}, type=None)
     (row,) = pombo("dead", "list", "--json").json
     assert ("7", '{"a":1}', None) == (row["user"], row["event"], row["type"])

@@ -135,6 +135,8 @@ def test_casting_context_and_timestamp() -> None:
         ({"block": TRACK, "variables": KNOWN, "context": "x"}, "context"),
         ({"block": TRACK, "variables": KNOWN, "context": {"a": "{{=1=}}"}}, "context.a"),
         ({"block": TRACK, "variables": KNOWN, "resultId": []}, "resultId"),
+        ({"block": TRACK, "variables": KNOWN, "resultId": "{{Result ID}}"}, "resultId"),
+        ({"block": TRACK, "variables": KNOWN, "idempotencyKey": "a-{{x}}"}, "idempotencyKey"),
         ({"block": TRACK, "variables": KNOWN, "resultId": True}, "resultId"),
         ({"block": TRACK, "variables": KNOWN, "resultId": 2**70}, "resultId"),
         ({"block": TRACK, "variables": KNOWN, "idempotencyKey": {}}, "idempotencyKey"),

@@ -22,6 +22,7 @@ from pombo.producer.quickbot.casting import read_cast
 from pombo.producer.quickbot.conditions import read_condition
 from pombo.producer.quickbot.effort import Effort
 from pombo.producer.quickbot.identity import message_id
+from pombo.producer.quickbot.template import is_template
 from pombo.producer.quickbot.variables import Variables
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.events import parse
@@ -86,7 +87,10 @@ def _refuse_slips(request: Mapping[str, Any]) -> None:
 
 
 def _id(request: Mapping[str, Any], name: str) -> str:
-    """An id of the caller's; empty if there is none."""
+    """An id of the caller's; empty if there is none.
+
+    One that still is a template is refused: all conversations would have it, and all but the first be duplicates.
+    """
     given = request.get(name)
     if given is None:
         return ""
@@ -94,7 +98,12 @@ def _id(request: Mapping[str, Any], name: str) -> str:
         raise InvalidEvent(name, "id_not_string", f"{name} is {type(given).__name__}; make it a string")
     if isinstance(given, int) and given.bit_length() > 64:
         raise InvalidEvent(name, "id_not_string", f"{name} is a number of more than 64 bits; make it a string")
-    return mend(str(given))
+    text = mend(str(given))
+    if is_template(text):
+        raise InvalidEvent(
+            name, "not_filled_in", f"{name} is still a template; have the platform fill it in, or leave it out"
+        )
+    return text
 
 
 def _holds(request: Mapping[str, Any], variables: Variables) -> bool:

@@ -16,7 +16,8 @@ from bench.trial import PARTITIONS, SOURCE, Call, Event, Meter, Result, caller_t
 from pombo.producer import Producer
 from pombo.shared.batches import MAX_EVENTS, RecordBatch, encode, partition_of
 from pombo.shared.connection import aconnect, connect, redis_url
-from pombo.shared.prepared import Prepared, new_message_id, prepare
+from pombo.shared.messageids import new_message_id
+from pombo.shared.prepared import Prepared, prepare
 from pombo.shared.registry import Registry
 from pombo.shared.scripts import script
 from pombo.shared.secrets import load_secrets

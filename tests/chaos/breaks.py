@@ -125,13 +125,13 @@ MUTANTS: Final = (
         "accepted before Redis has it", f"{_PRODUCER}/outbox.py",
         "            flush = self._form(source)\n",
         "            flush = self._form(source)\n"
-        "            for pending in flush.events:\n                pending.receipt.settle(Accepted)\n",
+        "            for pending in flush.events:\n                pending.settle(Accepted)\n",
     ),
     Mutant(
         "spooled before the disk has it", f"{_PRODUCER}/outbox.py",
         "        work = self._overflow.put(self._taken, self._with_token())\n",
         "        work = self._overflow.put(self._taken, self._with_token())\n"
-        "        for pending in self._taken:\n            pending.receipt.settle(Spooled)\n",
+        "        for pending in self._taken:\n            pending.settle(Spooled)\n",
     ),
     Mutant(
         "spool bypassed", f"{_PRODUCER}/outbox.py",

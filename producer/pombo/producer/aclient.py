@@ -80,7 +80,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
     async def enqueue(self, event: Event, ordering_key: str | None = None, *, strict: bool = True) -> Receipt:
         """Take a ready event; unless `strict`, keys that Segment does not know are handed on."""
         pending = self._intake.admit(event, ordering_key, strict)
-        if isinstance(pending, Receipt):
+        if not isinstance(pending, Pending):
             return pending
         self._bind()
         offer = self._buffer.offer(pending)
@@ -88,8 +88,8 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
             offer = await self._wait_for_room(pending)
         if offer is not Offer.TAKEN:
             return self._intake.turn_away(pending, offer)
-        await _settled(pending.receipt)
-        return pending.receipt
+        await _settled(pending)
+        return pending
 
     async def flush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as `Producer.flush`
         """Send what is buffered now, wait at most `timeout` seconds, and tell whether all is settled."""

@@ -87,14 +87,14 @@ class Producer(Calls[Receipt]):
     def enqueue(self, event: Event, ordering_key: str | None = None, *, strict: bool = True) -> Receipt:
         """Take a ready event; unless `strict`, keys that Segment does not know are handed on."""
         pending = self._intake.admit(event, ordering_key, strict)
-        if isinstance(pending, Receipt):
+        if not isinstance(pending, Pending):
             return pending
         offer = self._buffer.offer(pending)
         if offer is Offer.FULL and self._options.blocks and not self._is_flusher():
             offer = self._wait_for_room(pending)
         if offer is not Offer.TAKEN:
             return self._intake.turn_away(pending, offer)
-        return pending.receipt
+        return pending
 
     def flush(self, timeout: float | None = None) -> bool:
         """Send what is buffered now, wait at most `timeout` seconds, and tell whether all is settled."""

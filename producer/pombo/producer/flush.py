@@ -25,6 +25,9 @@ SESSION_S = 172_800
 """Seconds for which Redis remembers a producer session after its last append."""
 
 
+_BETWEEN = len(SEPARATOR)
+
+
 @dataclass(slots=True)
 class _Draft:
     """A record batch that still takes events."""
@@ -32,13 +35,6 @@ class _Draft:
     partition: int
     bodies: list[bytes] = field(default_factory=list)
     raw: int = 0
-
-    def takes(self, size: int) -> bool:
-        return len(self.bodies) < MAX_EVENTS and self.raw + size <= MAX_RAW
-
-    def put(self, body: bytes) -> None:
-        self.bodies.append(body)
-        self.raw += len(body) + len(SEPARATOR)
 
 
 def cut(events: Sequence[Eventlike], partitions: int, *, whole: bool = False) -> tuple[int, list[_Draft]]:
@@ -51,17 +47,19 @@ def cut(events: Sequence[Eventlike], partitions: int, *, whole: bool = False) ->
     raw = count = 0
     for event in events:
         body = event.body
+        size = len(body)
         partition = event.hash % partitions
         draft = latest.get(partition)
-        if raw + len(body) > MAX_FLUSH_RAW and count and not whole:
+        if raw + size > MAX_FLUSH_RAW and count and not whole:
             break
-        if draft is None or not draft.takes(len(body)):
+        if draft is None or len(draft.bodies) == MAX_EVENTS or draft.raw + size > MAX_RAW:
             if len(drafts) == MAX_BATCHES and not whole:
                 break
             draft = latest[partition] = _Draft(partition)
             drafts.append(draft)
-        draft.put(body)
-        raw += len(body)
+        draft.bodies.append(body)
+        draft.raw += size + _BETWEEN
+        raw += size
         count += 1
     return count, drafts
 

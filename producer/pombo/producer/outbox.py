@@ -121,7 +121,7 @@ class Outbox:
         """Settle all receipts in a forked child: the events belong to the parent. Touches no lock."""
         self._buffer.take(self._options.buffer_events, self._taken)
         for pending in self._taken:
-            pending.receipt.abandon(Rejected("unconfirmed", message, None, pending.receipt.message_id))
+            pending.abandon(Rejected("unconfirmed", message, None, pending.message_id))
 
     def _take(self) -> None:
         self._buffer.take(MAX_BATCHES * MAX_EVENTS, self._taken)
@@ -347,12 +347,14 @@ class Outbox:
     def _take_leave(self, done: list[Pending], outcome: type[Accepted | Spooled]) -> None:
         """Let events go that are durable."""
         for pending in done:
-            pending.receipt.settle(outcome)
+            pending.settle(outcome)
         self._leave(done)
         self._flush = None
         self._trouble = None
         self._failures = 0
         self._metrics.accepted(self._options.source, done, self._clock.monotonic())
+        for pending in done:
+            pending.body = b""  # Bots may keep receipts for long.
 
     def _fail(self, count: int) -> None:
         """Reject the oldest events: `unconfirmed` where they may be queued, else for the trouble."""
@@ -366,7 +368,7 @@ class Outbox:
             (trouble.in_doubt if index < doubtful else trouble).rejection(pending) for index, pending in enumerate(done)
         ]
         for pending, outcome in zip(done, outcomes, strict=True):
-            pending.receipt.settle(outcome)
+            pending.settle(outcome)
         self._leave(done)
         if flush is not None and count:
             flush.count -= min(count, flush.count)

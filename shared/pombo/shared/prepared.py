@@ -4,15 +4,15 @@
 what it fully understands; everything else — repairs, every refusal — goes to the models, the specification.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.events import MAX_MESSAGE_ID, MAX_PROPERTIES, BaseEvent, parse, with_library
+from pombo.shared.messageids import new_message_id
 from pombo.shared.shapes import FIELDS, named, shape_of
-from pombo.shared.values import clean, dumps, instant, is_plain, mend, stamp
+from pombo.shared.values import clean, dumps, instant, is_plain, mend, written
 
 MAX_BYTES = 32_000
 """Bytes of one serialised event: Segment's 32 KB, read strictly (33,087 B are known to be refused)."""
@@ -27,13 +27,6 @@ class Prepared(NamedTuple):
     type: str
     ordering_key: str
     body: bytes
-
-
-def new_message_id() -> str:
-    """A random UUID (version 4) as text, from the system's randomness, so that forks do not repeat it."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def prepare(
@@ -86,29 +79,32 @@ def _is_sound(fields: dict[str, Any]) -> bool:
     """
     if "timestamp" in fields:
         fields["timestamp"] = instant(fields["timestamp"])
+    plain = True
     for name, value in fields.items():
-        if not _is_of_kind(value, _KINDS.get(name)):
+        kind = _KINDS.get(name)
+        if kind is str:
+            if type(value) is not str or not value:
+                return False
+        elif kind is dict:
+            if type(value) is not dict or len(value) > MAX_PROPERTIES:
+                return False
+            plain = plain and is_plain(value, 2)
+        elif kind is None:
+            plain = plain and is_plain([value])
+        elif type(value) is not kind:
             return False
     if len(fields.get("messageId", "")) > MAX_MESSAGE_ID:
         return False
-    if not is_plain(fields):
+    if not plain:
         odd = {name: value for name, value in fields.items() if _KINDS.get(name) is not datetime}
         fields.update({name: clean(value, name) for name, value in odd.items()})
     return True
 
 
-def _is_of_kind(value: Any, kind: type | None) -> bool:
-    if kind is str:
-        return type(value) is str and value != ""
-    if kind is dict:
-        return type(value) is dict and len(value) <= MAX_PROPERTIES
-    return kind is None or type(value) is kind
-
-
 def _wire(fields: dict[str, Any], kind: str, now: datetime, new_id: Callable[[], str]) -> dict[str, Any]:
     """Complete sound fields; `messageId` comes first, so that a worker can read it without parsing."""
     wire = {"messageId": fields.get("messageId") or new_id(), "type": kind, **fields}
-    wire["timestamp"] = stamp(fields.get("timestamp", now))
+    wire["timestamp"] = written(fields.get("timestamp", now))
     wire["context"] = with_library(fields.get("context"))
     return wire
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pombo.producer import exits
 from pombo.producer.buffer import Buffer, Offer, Pending
@@ -22,7 +22,9 @@ from pombo.producer.rejections import OnRejected, logger
 from pombo.producer.steps import WEATHER, Disk, Sleep, Step, advance
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError
-from pombo.shared.settings import Settings
+
+if TYPE_CHECKING:
+    from pombo.shared.settings import Settings
 
 _FORKED = "the process forked; the parent still sends the event, and only its receipt tells the outcome"
 _CANCELLED = "its event loop ended before the event was written; close the producer first"
@@ -49,7 +51,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         source: str = "default",
         *,
         redis_url: str | None = None,
-        settings: Settings | None = None,
+        settings: "Settings | None" = None,
         budget_s: float = 1.0,
         linger_s: float = 0.002,
         buffer_events: int = 10_000,

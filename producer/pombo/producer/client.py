@@ -4,7 +4,7 @@ import threading
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pombo.producer import exits
 from pombo.producer.buffer import Buffer, Offer, Pending
@@ -20,7 +20,9 @@ from pombo.producer.rejections import OnRejected, logger
 from pombo.producer.steps import WEATHER, Disk, Sleep, Step, advance
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError
-from pombo.shared.settings import Settings
+
+if TYPE_CHECKING:
+    from pombo.shared.settings import Settings
 
 _FORKED = "the process forked; the parent still sends the event, and only its receipt tells the outcome"
 
@@ -56,7 +58,7 @@ class Producer(Calls[Receipt]):
         source: str = "default",
         *,
         redis_url: str | None = None,
-        settings: Settings | None = None,
+        settings: "Settings | None" = None,
         budget_s: float = 1.0,
         linger_s: float = 0.002,
         buffer_events: int = 10_000,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -13,7 +13,9 @@ from pombo.shared.batches import MAX_EVENTS, SEPARATOR, RecordBatch, encode
 from pombo.shared.connection import refused
 from pombo.shared.keys import Keys
 from pombo.shared.scripts import script
-from pombo.shared.sources import Source
+
+if TYPE_CHECKING:
+    from pombo.shared.sources import Source
 
 MAX_BATCHES = 64
 """Record batches in one append: keeps the script's run near a millisecond."""
@@ -76,7 +78,7 @@ class Flush:
     def __init__(
         self,
         events: Sequence[Eventlike],
-        source: Source,
+        source: "Source",
         keys: Keys,
         session: str,
         sequence: int,

@@ -17,6 +17,7 @@ first of them. An event leaves by its outcome, in the order of acceptance:
 import math
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pombo.producer.announcements import Announcements
 from pombo.producer.buffer import Buffer, Pending
@@ -35,7 +36,9 @@ from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError, StoredVersionError
 from pombo.shared.keys import Keys
-from pombo.shared.sources import Source
+
+if TYPE_CHECKING:
+    from pombo.shared.sources import Source
 
 SLACK_S = 0.02
 """Events this near to the end of their budget are given up together: no attempt fits into less."""
@@ -228,7 +231,7 @@ class Outbox:
             logger.warning("%d events of source %s were not spooled: %s", len(self._taken), self._options.source, error)
         self._trouble = trouble
 
-    def _form(self, source: Source) -> Flush:
+    def _form(self, source: "Source") -> Flush:
         """The flush under way, or a new one of the oldest events; a doubtful one stays as it is."""
         flush = self._flush
         if flush is None or (not flush.doubtful and flush.source is not source):

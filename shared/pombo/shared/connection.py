@@ -10,7 +10,7 @@ import builtins
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from redis.asyncio import Redis as AsyncRedis
@@ -39,7 +39,9 @@ from pombo.shared.cluster import ClusterRedis
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.redisurl import Node, Target, read_url, read_usable, redact
 from pombo.shared.sentinel import Sentinels, aled, led
-from pombo.shared.settings import Settings
+
+if TYPE_CHECKING:
+    from pombo.shared.settings import Settings
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
@@ -91,12 +93,12 @@ _REFUSAL_PREFIXES = (
 )
 
 
-def redis_url(settings: Settings) -> str:
+def redis_url(settings: "Settings") -> str:
     """The URL in force: `POMBO_REDIS_URL`, or the embedded server's socket."""
     return settings.redis_url or f"unix://{quote(embedded_socket(settings))}"
 
 
-def embedded_socket(settings: Settings) -> str:
+def embedded_socket(settings: "Settings") -> str:
     """Path of the embedded server's socket under `POMBO_HOME`."""
     pointer = settings.home_dir / SOCKET_POINTER
     try:
@@ -105,7 +107,7 @@ def embedded_socket(settings: Settings) -> str:
         return str(settings.home_dir / SOCKET_NAME)
 
 
-def jobs_url(settings: Settings) -> str:
+def jobs_url(settings: "Settings") -> str:
     """URL of the control plane's Redis.
 
     Raises:

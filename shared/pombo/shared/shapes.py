@@ -6,18 +6,24 @@ Keys that SDKs send beside the fields: `DROPPED` are set by Segment, or by the w
 write key has no business in a queue); `PASSED` are handed on, since Segment reads them.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, NamedTuple
-
-from pydantic.alias_generators import to_snake
 
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.values import mend, shortened
 
 DROPPED = frozenset({"type", "sentAt", "writeKey", "receivedAt", "originalTimestamp", "version", "projectId"})
 PASSED = frozenset({"_metadata", "channel"})
+
+
+MAX_MESSAGE_ID = 100
+"""Characters of a messageId (Segment: "limited to 100")."""
+
+MAX_PROPERTIES = 10_000
+"""Keys of `properties` or of another object field; Segment silently drops those beyond."""
 
 
 class Rule(NamedTuple):
@@ -58,8 +64,12 @@ FIELDS = {
 _COMMON = ("userId", "anonymousId", "context", "integrations", "timestamp", "messageId")
 
 
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
+
+
 def _shape(kind: str, *own: str, **required: str) -> Shape:
-    names = {spelling: name for name in _COMMON + own for spelling in (name, to_snake(name))}
+    names = {spelling: name for name in _COMMON + own for spelling in (name, _snake(name))}
     return Shape(kind, names, required, frozenset({"type", *names.values()}))
 
 

@@ -26,7 +26,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel
 
 from pombo.shared.errors import InvalidEvent
 
@@ -199,6 +198,8 @@ def _members(value: dict[Any, Any], path: str) -> Iterator[tuple[str, Any]]:
 
 def _unwrapped(value: object, path: str) -> object:
     """Take one step towards plain values; whatever a caller's own class raises becomes a refusal."""
+    from pydantic import BaseModel
+
     try:
         if isinstance(value, datetime):
             return stamp(value)

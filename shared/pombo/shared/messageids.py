@@ -10,6 +10,8 @@ import time
 from functools import lru_cache
 from itertools import count
 
+# On Linux the call that keeps Python's lock: else another thread could make the caller wait for it.
+_random = getattr(os, "getrandom", os.urandom)
 _next = count(int.from_bytes(os.urandom(3))).__next__
 
 
@@ -17,7 +19,7 @@ _next = count(int.from_bytes(os.urandom(3))).__next__
 def _moment(milliseconds: int) -> tuple[str, str]:
     """What all ids of a millisecond begin and end with."""
     digits = f"{milliseconds:012x}"
-    return f"{digits[:8]}-{digits[8:]}-7", os.urandom(6).hex()
+    return f"{digits[:8]}-{digits[8:]}-7", _random(6).hex()
 
 
 if hasattr(os, "register_at_fork"):

@@ -73,9 +73,13 @@ class Memory:
         """Read the table again next time: somebody began a new generation."""
         self.table = Table()
 
-    def buckets(self, spread: int) -> list[str]:
-        """Where an id of this spread may be remembered, newest generation first."""
-        return [self._keys.bucket(g.number, spread % g.buckets) for g in self.table.generations]
+    def buckets(self, spreads: Sequence[int]) -> list[str]:
+        """Where ids of these spreads may be remembered: one bucket an id in the newest generation, then in the next."""
+        names: list[str] = []
+        for generation in self.table.generations:
+            prefix, buckets = self._keys.buckets(generation.number), generation.buckets
+            names += [f"{prefix}{spread % buckets}" for spread in spreads]
+        return names
 
 
 def _seconds(milliseconds: int | None) -> str:

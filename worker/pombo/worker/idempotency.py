@@ -102,14 +102,14 @@ class Hashed(NamedTuple):
 
 def members(message_ids: Iterable[bytes]) -> Hashed:
     """Hash messageIds."""
-    pairs = [*_DIGEST.iter_unpack(b"".join(map(_digest, message_ids)))]
+    digests = []
+    for message_id in message_ids:
+        # A copy costs a third less than a hash made with its parameters.
+        digest = _EMPTY.copy()
+        digest.update(message_id)
+        digests.append(digest.digest())
+    pairs = [*_DIGEST.iter_unpack(b"".join(digests))]
     return Hashed([member >> 1 for member, _ in pairs], [spread for _, spread in pairs])
-
-
-def _digest(message_id: bytes) -> bytes:
-    hashed = _EMPTY.copy()
-    hashed.update(message_id)
-    return hashed.digest()
 
 
 def next_table(table: Table, *, now: int, count: int, window: int, limit: int = 0) -> Table | None:

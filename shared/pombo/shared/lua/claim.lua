@@ -88,9 +88,9 @@ for generation = 1, plan.generations - 1 do
   end
 end
 
--- To add an id to the newest generation is the check whether it is there, or was met before in this claim. It is the one
--- check that writes, so what it wrote is taken back should it fail: an id that stays without a record would make its
--- own event a duplicate.
+-- To add an id to the newest generation is the check whether it is there, or was met before in this claim. It is the
+-- one check that writes, so what it wrote is taken back should it fail: an id that stays without a record would make
+-- its own event a duplicate.
 local sparse = tonumber(stored[2] or '0') < plan.crowded
 local added = {}
 for _, part in ipairs(claims) do

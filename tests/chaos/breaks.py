@@ -64,7 +64,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "dead letter without forgetting its id", f"{_LUA}/settle.lua",
-        "    redis.call('SREM',", "    redis.call('SISMEMBER',",
+        "redis.call('SREM',", "redis.call('SISMEMBER',",
     ),
     Mutant(
         "hold kept to oneself", f"{_LUA}/hold.lua",

@@ -349,6 +349,19 @@ def test_escapes_in_message_ids_are_kept(body: bytes, found: bytes) -> None:
     assert found == batches.message_id(body)
 
 
+@settings(deadline=None)
+@given(st.lists(_bodies(), max_size=5))
+def test_many_message_ids_are_read_like_one(bodies: list[bytes]) -> None:
+    """Reading many at once finds what reading each one does."""
+    assert [batches.message_id(body) for body in bodies] == batches.message_ids(bodies)
+
+
+def test_many_message_ids_keep_their_escapes() -> None:
+    """An id that ends in a backslash, or holds a quote, is not cut short."""
+    bodies = [b'{"messageId":"a\\\\","x":"c"}', b'{"messageId":"a\\"b"}', b'{"messageId":""}']
+    assert [b"a\\\\", b'a\\"b', b""] == batches.message_ids(bodies)
+
+
 # -- partitions ----------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+import hiredis
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
@@ -229,14 +230,16 @@ def _cancellable(kind: Any) -> Any:
 
     redis-py bounds a write by `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes just as the
     write ends: a task that was told to stop would go on for ever. `asyncio.timeout` does not, and needs no task.
-    And it packs asyncio's commands in Python: a seventh of a worker's CPU, as claims name each event's buckets.
+    And it packs asyncio's commands in Python: a seventh of a worker's CPU, as claims name each event's buckets. Where
+    hiredis does it, redis-py looks at each argument before, for as long again; those of our scripts are text, bytes
+    and numbers.
     """
 
     class Cancellable(kind):  # type: ignore[misc]
         socket_timeout: float | None
 
         def pack_command(self, *args: Any) -> list[bytes]:
-            return _packer.pack(*args)  # type: ignore[no-any-return]
+            return [hiredis.pack_command(args)] if args[0] == "EVALSHA" else _packer.pack(*args)
 
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             timeout_s, self.socket_timeout = self.socket_timeout, None

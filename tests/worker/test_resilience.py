@@ -207,6 +207,37 @@ async def test_a_gate_that_opened_before_the_sleep_is_no_reason_to_sleep(world: 
     assert ["a", "b"] == world.kept()
 
 
+async def test_a_wake_up_during_a_read_is_not_lost(world: World) -> None:
+    """An entry that comes while its partition is read, and that the read misses, waits for no look of the beat's."""
+    source = await world.add()
+    worker = world.start()
+    await world.append(source, 0, [body("a")])
+    await world.drained()
+    lane, pool = worker.pool.lanes["bot"], worker.pool
+    read, hear = lane.store.read, pool._hear
+    heard = asyncio.Event()
+
+    async def look_no_more() -> None:
+        """Nothing but the wake-up tells of the entry."""
+
+    def tell(message: str) -> None:
+        hear(message)
+        heard.set()
+
+    async def read_early(wanted: Any) -> Any:
+        lane.store.read = read  # type: ignore[method-assign]
+        replies = await read(wanted)
+        await world.append(source, 0, [body("b")])
+        await heard.wait()
+        return replies
+
+    pool._peek, pool._sweep, pool._hear = look_no_more, look_no_more, tell  # type: ignore[method-assign]
+    lane.store.read = read_early  # type: ignore[method-assign]
+    lane.wake(0)
+    await world.until(lambda: len(world.kept()) == 2, "the entry that the read missed")
+    assert ["a", "b"] == world.kept()
+
+
 async def test_suspects_of_a_lost_part_count(world: World) -> None:
     """When all of a request is refused alone, the rest is not dead because a part was taken over meanwhile."""
     source = await world.add(partitions=2)

@@ -202,10 +202,15 @@ class Lane:
         if not wanted or self._is_shut():
             return
         asked = [(h.partition, h.behind, self._count(h)) for h in wanted]
+        for holding in wanted:
+            # Before the read: a wake-up that comes while it is under way may tell of an entry that it misses.
+            holding.hungry = False
         replies = await self.store.read(asked)
         for holding, (_, behind, count), entries in zip(wanted, asked, replies, strict=True):
             if self._ours(holding) and holding.behind == behind:
                 await self._take_in(holding, entries, full=len(entries) == count)
+            else:
+                holding.hungry = True
 
     def _wants_entries(self, holding: Holding) -> bool:
         ready = holding.hungry and not holding.fresh and not holding.leaving and not holding.blocked
@@ -219,7 +224,7 @@ class Lane:
         return max(_READ_IN_NEED, min(_READ_AT_ONCE, int(MAX_CLAIM_EVENTS / holding.batch_events) + 1))
 
     async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
-        holding.hungry = full
+        holding.hungry |= full
         events = holding.events_ahead
         for raw in entries:
             if holding.ahead and (self.tools.room.full or events >= MAX_CLAIM_EVENTS):

@@ -9,10 +9,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from pombo.shared.scripts import script
 from pombo.shared.secrets import SealedKeys, Secrets, digest
 from pombo.worker.answers import Answer
+from pombo.worker.direct import DirectTransport
 from pombo.worker.limit import Closed
 from pombo.worker.parts import Room
 from pombo.worker.store import Claim
-from pombo.worker.transport import HttpxTransport, Request
+from pombo.worker.transport import Request
 from support.world import World, body
 
 DAY_MS = 24 * 3600 * 1000
@@ -31,7 +32,7 @@ async def test_a_deep_backlog_is_read_within_the_room(world: World) -> None:
     room = Room(limit=200_000)
     peak = 0
 
-    class Watched(HttpxTransport):
+    class Watched(DirectTransport):
         async def post(self, request: Request) -> Answer:
             nonlocal peak
             peak = max(peak, room.used)
@@ -149,7 +150,7 @@ async def test_a_delivery_that_crashes_rests_and_wedges_nobody(world: World) -> 
     source = await world.add()
     crashes = 0
 
-    class Faulty(HttpxTransport):
+    class Faulty(DirectTransport):
         async def post(self, request: Request) -> Answer:
             nonlocal crashes
             if b'"bad"' in gzip.decompress(request.body):

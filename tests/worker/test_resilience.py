@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from typing import Any
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pombo.shared.scripts import script
@@ -237,6 +238,40 @@ async def test_a_wake_up_during_a_read_is_not_lost(world: World) -> None:
     lane.wake(0)
     await world.until(lambda: len(world.kept()) == 2, "the entry that the read missed")
     assert ["a", "b"] == world.kept()
+
+
+@pytest.mark.parametrize(
+    ("events", "options", "abreast"),
+    [(300, {"partitions": 6}, 4), (3, {"partitions": 6}, 1), (300, {"partitions": 6, "rate": 1_000_000}, 1)],
+    ids=["full", "thin", "limited"],
+)
+async def test_claims_go_side_by_side(world: World, events: int, options: dict[str, Any], abreast: int) -> None:
+    """Full requests are claimed four at a time; thin ones wait and grow; a limited source makes no claim in vain."""
+    source = await world.add(**options)
+    worker = world.start()
+    await world.append(source, 0, [body("first")])
+    await world.drained()
+    lane = worker.pool.lanes["bot"]
+    claim, answered = lane.store.claim, asyncio.Event()
+    under_way = most = 0
+
+    async def wait(parts: Any) -> Claim:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await answered.wait()
+        under_way -= 1
+        return await claim(parts)
+
+    lane.store.claim = wait  # type: ignore[method-assign]
+    for partition in range(6):
+        bodies = [body(f"{partition}-{n}", user=f"u{partition}", text="x" * 900) for n in range(events)]
+        await world.append(source, partition, bodies)
+    await world.until(lambda: sum(bool(h.ahead) for h in lane.holdings.values()) == 6, "all to be read")
+    await world.until(lambda: not (lane._woken.is_set() or under_way < abreast), "the lane to have looked")
+    answered.set()
+    await world.until(lambda: len(world.kept()) == 6 * events + 1, "all to arrive")
+    assert abreast == most
 
 
 async def test_suspects_of_a_lost_part_count(world: World) -> None:

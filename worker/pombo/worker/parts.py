@@ -49,7 +49,8 @@ class Part:
     """One partition's record in flight, as its worker sees it.
 
     `todo` holds the indices of unfinished events. Times are ms of Redis' clock, 0 for none: `unknown_since` is the
-    first send whose outcome is unknown, `failing_since` when the present run of failures began.
+    first send whose outcome is unknown, `failing_since` when the present run of failures began. `behind` is how many
+    entries its stream had behind it when it was finished; None: not known.
     """
 
     partition: int
@@ -61,6 +62,7 @@ class Part:
     attempts: int = 1
     unknown_since: int = 0
     failing_since: int = 0
+    behind: int | None = None
 
     def __post_init__(self) -> None:
         if not self.bodies:

@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         # Also TLS's transports, which are no asyncio.Transport by type in each version of Python.
         self._transport = cast("asyncio.Transport", transport)
-        # So as to be told whenever something waits to be written: how long it may is limited. (With 0 TLS always waits.)
+        # So as to be told whenever something waits to be written, whose time is limited. (With 0 TLS always waits.)
         self._transport.set_write_buffer_limits(high=1, low=0)
 
     def pause_writing(self) -> None:

@@ -347,6 +347,16 @@ async def test_idle_connections_are_closed(transport: DirectTransport) -> None:
         assert (200, 2) == ((await transport.post(request(there.url))).status, len(there.writers))
 
 
+async def test_a_connection_that_comes_after_the_end_is_not_used(transport: DirectTransport) -> None:
+    """Whoever is about to connect when all is closed sends nothing any more."""
+    async with peer() as there:
+        posted = asyncio.create_task(transport.post(request(there.url)))
+        await asyncio.sleep(0)
+        await transport.close()
+        assert UNSENT == outcome(await posted)
+        assert [] == there.heads
+
+
 async def test_hosts_do_not_share_connections(transport: DirectTransport) -> None:
     """A connection belongs to its host, port and scheme."""
     async with peer() as one, peer() as other:

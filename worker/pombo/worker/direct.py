@@ -136,6 +136,9 @@ class DirectTransport:
                 Connection, place.host, place.port,
                 ssl=self._trust if place.tls else None, happy_eyeballs_delay=_RACE_S,
             )  # fmt: skip
+        if self._closed:
+            connection.close()
+            raise OSError("the transport was closed meanwhile")
         self._all.add(connection)
         connection.lost.add_done_callback(lambda _: self._all.discard(connection))
         return connection

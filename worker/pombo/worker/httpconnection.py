@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
         """End the wait when its time is over, or look again by then."""
         step, now = self._timeout_s, self._loop.time()
         if self._headed is not None:
-            due = min(self._moved, self._headed) + step
+            due = self._headed + step
         else:
             due = min(self._moved + step, self._begun + 2 * step)
         if now < due:

@@ -116,10 +116,8 @@ class Connection(asyncio.Protocol):
     def _watch(self) -> None:
         """End the wait when its time is over, or look again by then."""
         step, now = self._timeout_s, self._loop.time()
-        if self._headed is not None:
-            due = self._headed + step
-        else:
-            due = min(self._moved + step, self._begun + 2 * step)
+        waiting = min(self._moved + step, self._begun + 2 * step)
+        due = waiting if self._headed is None else self._headed + step
         if now < due:
             self._timer = self._loop.call_at(due, self._watch)
         elif self._headed is not None:

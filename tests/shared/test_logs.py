@@ -257,3 +257,12 @@ def test_what_json_does_not_know_is_written_as_text() -> None:
     get_logger("pombo.test").info("seen", value={1, 2}, name="\ud800")
 
     assert "seen" == lines(stream)[0]["event"]
+
+
+@pytest.mark.parametrize("value", ["\ud800", 1 << 70, {1: "x"}])
+def test_what_is_hard_to_write_is_written(value: object) -> None:
+    """Half a character, a huge number and keys that are no text stand in the line as the standard library has them."""
+    stream = io.StringIO()
+    configure_logs("info", "json", stream=stream)
+    get_logger("pombo.test").info("seen", value=value)
+    assert json.loads(json.dumps(value)) == lines(stream)[0]["value"]

@@ -59,9 +59,23 @@ async def test_repeated_partial_settlement_changes_nothing(stored: StoredSource,
     (part,) = await stored.claimed(store, 0)
     await store.settle(Chunk([(part, [1])]), [letter(part, 2)] if dead else ())
     before = await stored.dump("last_success")
-    assert [b"ok", 1 if dead else 2] == (await stored.repeat())[1]
+    assert [b"ok", 1 if dead else 2, 1] == (await stored.repeat())[1]
     assert before == await stored.dump("last_success")
     await stored.assert_balanced()
+
+
+async def test_settlement_tells_what_the_stream_still_holds(stored: StoredSource) -> None:
+    """A part that is finished knows how many entries are behind it; of one that is not, or was before, nobody knows."""
+    await stored.append(0, ["a", "b"])
+    store = stored.store()
+    (part,) = await stored.claimed(store, 0)
+    await stored.append(0, ["c"])
+    await stored.append(0, ["d"])
+    found = []
+    for indices in ([0], [1], [1]):
+        await store.settle(Chunk([(part, indices)]), ())
+        found.append(part.behind)
+    assert [None, 2, None] == found
 
 
 async def test_settling_in_steps(stored: StoredSource) -> None:

@@ -141,7 +141,7 @@ def decode(payload: bytes, events: int, raw: int) -> list[bytes]:
         raise CorruptBatchError(
             f"record batch holds {len(bodies)} events in {len(body)} bytes, its entry says {events} in {raw}"
         )
-    if not all(map(_has_message_id, bodies)):
+    if not _have_message_ids(bodies):
         raise CorruptBatchError("record batch holds an event that does not start with its messageId")
     return bodies
 
@@ -185,8 +185,17 @@ def _decompress(payload: bytes, start: int, raw: int) -> bytes:
         raise CorruptBatchError(f"record batch cannot be decompressed: {error}") from error
 
 
-def _has_message_id(body: bytes) -> bool:
-    return body.startswith(_PREFIX) and _id_end(body) > 0
+def _have_message_ids(bodies: Sequence[bytes]) -> bool:
+    """Whether each event starts with its messageId: looked at all together, as one by one takes twice as long."""
+    start = len(_PREFIX)
+    if {body[:start] for body in bodies} != {_PREFIX}:
+        return False
+    ends = [body.find(b'"', start) for body in bodies]
+    if -1 in ends:
+        return False
+    # A quote behind a backslash may be one of the id's own.
+    doubted = [body for body, end in zip(bodies, ends, strict=True) if body[end - 1] == _BACKSLASH]
+    return all(_id_end(body) > 0 for body in doubted)
 
 
 def message_id(body: bytes) -> bytes:

@@ -277,7 +277,11 @@ class SourceStore:
         self._note_time(int(reply[0]))
         for part in parts:
             finished = {*sent.get(part, ()), *(letter.index for letter in by_part[part])}
-            part.todo = [index for index in part.todo if index not in finished]
+            part.todo = (
+                [index for index in part.todo if index not in finished] if len(finished) < len(part.todo) else []
+            )
+        for part, row in zip(parts, reply[1:], strict=False):
+            part.behind = int(row[2]) if row[0] == b"ok" and not row[1] else None
         if reply[-1] == b"full":
             log.error("source.parked", source=self.source.name, reason=full_reason(self.source))
         return [part for part, row in zip(parts, reply[1:], strict=False) if row[0] == b"lost"]

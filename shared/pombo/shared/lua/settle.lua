@@ -11,7 +11,8 @@
 --       then per letter, in the order of the parts: header, payload, member
 -- Returns  {"table"}        the generations changed, and there are letters: read them again
 --          {now ms, part…}  each part one of
---          {"ok", left}    {"gone"}: this record is finished already (a repeat)    {"lost"}: the lease is another's
+--          {"ok", left, entries that the stream still holds}    {"gone"}: this record is finished already (a repeat)
+--          {"lost"}: the lease is another's
 --          then "full", if the dead letters have come to their limit and the source is parked for it
 -- Cost  O(events of partly finished records + letters · generations)
 --include weather
@@ -113,7 +114,7 @@ for _, part in ipairs(open) do
   else
     redis.call('HSET', part.record, 'done', part.done, 'left', left)
   end
-  replies[part.number + 1] = { 'ok', left }
+  replies[part.number + 1] = { 'ok', left, redis.call('XLEN', part.stream) }
 end
 if forgotten > 0 then
   redis.call('HINCRBY', ids, 'count', 0 - forgotten)

@@ -32,7 +32,9 @@ MAX_EVENTS = 100
 MAX_RAW = 16 << 20
 """Bytes of events beyond which an entry cannot be what pombo wrote: 100 events of 32,000 bytes are 3.2 MB."""
 
-_FORMATS = {1: zstandard.FORMAT_ZSTD1, 2: zstandard.FORMAT_ZSTD1_MAGICLESS}
+_FORMATS = {1: zstandard.FORMAT_ZSTD1, VERSION: zstandard.FORMAT_ZSTD1_MAGICLESS}
+READABLE = tuple(_FORMATS)
+"""Versions that `decode` knows; all are in a row, the last is the one that `encode` writes."""
 _LEVEL = 3
 _FEW = 4
 """Events of a record batch up to which UUIDs are taken out: 12 bytes less for a lone event, and some microseconds."""

@@ -44,7 +44,7 @@ def enqueue_and_send(*, url: str, events: str, count: int, warm: int) -> Result:
     }
 
 
-def _call(client: Any, event: Event) -> Call:
+def _call(client: Any, event: Event) -> Call[object]:
     if event["type"] == "identify":
         return partial(client.identify, event["userId"], event["traits"])
     return partial(client.track, event["userId"], event["event"], event["properties"])

@@ -21,6 +21,7 @@ NAMES: Mapping[str, str] = {
     "arq": "arq, a job an event",
     "xadd": "limit: a pipelined XADD an event",
     "post": "limit: gzip and POST of ready bytes",
+    "post_zlib": "the same with zlib's gzip",
     "near": "the same over Redis' own socket",
     "relay": "the same through an idle relay",
 }

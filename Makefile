@@ -40,8 +40,8 @@ reliability: setup ## try all that can go wrong (an hour), and write docs/reliab
 e2e: setup ## run real dialogues through real processes, with figures; SHAPE=tcp, unix, tls, sentinel or cluster
 	POMBO_TEST_SHAPE=$(SHAPE) $(BIN)/pytest -m "e2e and not chaos_long" -p no:randomly
 
-bench: setup .venv/bench/.ready ## measure beside Segment's SDK and RQ (about three minutes); writes docs/benchmarks.md
-	$(BIN)/python -m bench
+bench: setup .venv/bench/.ready ## measure beside peers and limits (a quarter of an hour; ONLY=enqueue,call: parts); writes docs/benchmarks.md
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 check: setup ## format, lint, types, layers, known vulnerabilities, generated references
 	$(BIN)/ruff format --check
@@ -88,9 +88,12 @@ python:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	@touch $@
 
-# Segment's SDK wants an older python-dateutil than RQ: an environment of its own.
-.venv/bench/.ready: .venv/.ready pyproject.toml bench/constraints.txt
+# Segment's SDK wants an older python-dateutil than RQ, arq an older redis-py than pombo: an environment of their own.
+.venv/bench/.ready: .venv/.ready pyproject.toml bench/constraints.txt bench/node/package-lock.json
+	@command -v npm > /dev/null || { echo "there is no npm; install Node 20 or later, whose SDK is one of the peers" >&2; exit 1; }
 	$(PYTHON) -m venv .venv/bench
 	.venv/bench/bin/python -m pip install --quiet 'pip==$(PIP_VERSION)'
 	.venv/bench/bin/python -m pip install --quiet --constraint bench/constraints.txt --group bench
+	cp bench/node/package.json bench/node/package-lock.json .venv/bench/
+	cd .venv/bench && npm ci --no-audit --no-fund --ignore-scripts --silent
 	@touch $@

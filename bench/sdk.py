@@ -19,9 +19,7 @@ def enqueue_and_send(*, url: str, events: str, count: int, warm: int) -> Result:
         RuntimeError: events were lost on the way.
     """
     lost: list[Any] = []
-    client: Any = import_module("segment.analytics.client").Client(
-        "w" * 32, host=url, gzip=True, max_queue_size=count + warm, on_error=lambda _, batch: lost.extend(batch)
-    )
+    client = _client(url, count + warm, lost)
     calls = [_call(client, event) for event in read(events, count)]
     timed(calls[:warm])
     client.flush()
@@ -44,7 +42,26 @@ def enqueue_and_send(*, url: str, events: str, count: int, warm: int) -> Result:
     }
 
 
-def _call(client: Any, event: Event) -> Call:
+def paced(*, url: str, events: str, rate: float, seconds: float, warm: int) -> Result:
+    """Call `track` at a steady pace while the consumer sends, and time each call."""
+    count = int(rate * seconds)
+    client = _client(url, count + warm, [])
+    calls = [_call(client, event) for event in read(events, count)]
+    timed(calls[:warm])
+    client.flush()
+    spent = timed(calls, pace_s=1 / rate)
+    client.flush()
+    client.join()
+    return caller_times(spent)
+
+
+def _client(url: str, room: int, lost: list[Any]) -> Any:
+    return import_module("segment.analytics.client").Client(
+        "w" * 32, host=url, gzip=True, max_queue_size=room, on_error=lambda _, batch: lost.extend(batch)
+    )
+
+
+def _call(client: Any, event: Event) -> Call[object]:
     if event["type"] == "identify":
         return partial(client.identify, event["userId"], event["traits"])
     return partial(client.track, event["userId"], event["event"], event["properties"])
@@ -55,4 +72,4 @@ def _thread_clock(thread: Any) -> Callable[[], float]:
 
 
 if __name__ == "__main__":
-    main({"enqueue_and_send": enqueue_and_send})
+    main({"enqueue_and_send": enqueue_and_send, "paced": paced})

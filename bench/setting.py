@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,8 +10,7 @@ from typing import Any
 
 from bench.corpus import Corpus
 from bench.plan import Plan
-
-_ASK_SDK = "from importlib.metadata import version; print(version('segment-analytics-python'))"
+from bench.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,7 @@ class Setting:
     machine: str
     versions: dict[str, str]
     corpus: str
+    sink: str
     plan: Plan
 
     def describe(self) -> dict[str, Any]:
@@ -30,15 +29,12 @@ class Setting:
         return asdict(self)
 
 
-def setting(corpus: Corpus, plan: Plan, server: str, sdk_python: Path | None) -> Setting:
+def setting(corpus: Corpus, plan: Plan, stage: Stage) -> Setting:
     """Look at this machine."""
     versions = {name: version(name) for name in ("pombo", "redis", "rq")}
-    versions |= {"Python": platform.python_version(), "server": server}
-    if sdk_python is not None:
-        told = subprocess.run([sdk_python, "-c", _ASK_SDK], capture_output=True, text=True, check=True)
-        versions["segment-analytics-python"] = told.stdout.strip()
+    versions |= {"Python": platform.python_version(), "server": str(stage.program.version), **stage.peers.versions()}
     events = f"{len(corpus.events):,} events of {corpus.dialogues:,} {corpus.name}"
-    return Setting(datetime.now(UTC).date().isoformat(), _machine(), versions, events, plan)
+    return Setting(datetime.now(UTC).date().isoformat(), _machine(), versions, events, stage.sink_is, plan)
 
 
 def _machine() -> str:

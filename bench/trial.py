@@ -7,17 +7,20 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 SOURCE = "bench"
 PARTITIONS = 8
 
 Event = dict[str, Any]
 Result = dict[str, float]
-Call = Callable[[], object]
+T = TypeVar("T")
+Call = Callable[[], T]
+"""One call of what is measured."""
 
 
 def main(trials: Mapping[str, Callable[..., Result]]) -> None:
@@ -31,6 +34,15 @@ def read(path: str, count: int) -> list[Event]:
     """The first `count` events of a file; from its start again where it is shorter."""
     lines = Path(path).read_bytes().splitlines()
     return [json.loads(line) for line in islice(cycle(lines), count)]
+
+
+def ready(path: str, count: int) -> list[bytes]:
+    """`count` events as serialised bytes of the size that Segment gets, for what measures no serialising."""
+    stamp = {"context": {"library": {"name": "pombo", "version": "0"}}, "timestamp": "2026-01-01T00:00:00.000Z"}
+    return [
+        json.dumps({"messageId": str(uuid4()), **event, **stamp}, separators=(",", ":"), ensure_ascii=False).encode()
+        for event in read(path, count)
+    ]
 
 
 class Meter:
@@ -56,12 +68,12 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def timed(calls: Sequence[Call]) -> list[int]:
-    """Make the calls one after the other; nanoseconds that each took its caller."""
-    return list(_timed(calls))
+def timed(calls: Sequence[Call[object]], *, pace_s: float = 0.0) -> list[int]:
+    """Make the calls one after the other, or one each `pace_s` seconds; nanoseconds that each took its caller."""
+    return list(_timed(at_pace(calls, pace_s) if pace_s else calls))
 
 
-def _timed(calls: Sequence[Call]) -> Iterator[int]:
+def _timed(calls: Iterable[Call[object]]) -> Iterator[int]:
     clock = time.perf_counter_ns
     for call in calls:
         begun = clock()
@@ -69,16 +81,17 @@ def _timed(calls: Sequence[Call]) -> Iterator[int]:
         yield clock() - begun
 
 
+def at_pace(some: Iterable[T], pace_s: float) -> Iterator[T]:
+    """Yield one each `pace_s` seconds; who was late catches up."""
+    begun = time.monotonic()
+    for number, one in enumerate(some):
+        wait = begun + number * pace_s - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield one
+
+
 def caller_times(spent: Sequence[int]) -> Result:
     """Median and 99th percentile of what the calls took, in microseconds."""
     ordered = sorted(spent)
     return {f"call_p{share}_us": ordered[len(ordered) * share // 100] / 1000 for share in (50, 99)}
-
-
-def peak_rss() -> int:
-    """Bytes of this process's memory at their peak."""
-    status = Path("/proc/self/status")
-    if status.exists():  # The kernel's other account, ru_maxrss, begins with the parent's peak.
-        (line,) = (line for line in status.read_text("ascii").splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) << 10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

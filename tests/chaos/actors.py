@@ -139,8 +139,8 @@ class Bot:
         admitted = self._intake.admit(event, None, True)
         assert isinstance(admitted, Pending), admitted.outcome
         self.world.note(self.name, f"offers {message_id} of {user}")
-        one = Offered(message_id, user, admitted.body, self.world.now, admitted.receipt)
-        admitted.receipt.watch(lambda: setattr(one, "told_at", self.world.now))
+        one = Offered(message_id, user, admitted.body, self.world.now, admitted)
+        admitted.watch(lambda: setattr(one, "told_at", self.world.now))
         self.offered.append(one)
         offer = self._buffer.offer(admitted)
         if offer is not Offer.TAKEN:

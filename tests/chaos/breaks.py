@@ -56,7 +56,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "claim remembers nothing", f"{_LUA}/claim.lua",
-        "      redis.call('SADD', bucket, ARGV[part.argument + event - 1])\n", "",
+        "redis.pcall('SADD', bucket, ARGV[1 + event])", "1",
     ),
     Mutant(
         "claim takes what was read, not what is there", f"{_LUA}/claim.lua",
@@ -64,7 +64,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "dead letter without forgetting its id", f"{_LUA}/settle.lua",
-        "    redis.call('SREM',", "    redis.call('SISMEMBER',",
+        "redis.call('SREM',", "redis.call('SISMEMBER',",
     ),
     Mutant(
         "hold kept to oneself", f"{_LUA}/hold.lua",
@@ -125,13 +125,13 @@ MUTANTS: Final = (
         "accepted before Redis has it", f"{_PRODUCER}/outbox.py",
         "            flush = self._form(source)\n",
         "            flush = self._form(source)\n"
-        "            for pending in flush.events:\n                pending.receipt.settle(Accepted)\n",
+        "            for pending in flush.events:\n                pending.settle(Accepted)\n",
     ),
     Mutant(
         "spooled before the disk has it", f"{_PRODUCER}/outbox.py",
         "        work = self._overflow.put(self._taken, self._with_token())\n",
         "        work = self._overflow.put(self._taken, self._with_token())\n"
-        "        for pending in self._taken:\n            pending.receipt.settle(Spooled)\n",
+        "        for pending in self._taken:\n            pending.settle(Spooled)\n",
     ),
     Mutant(
         "spool bypassed", f"{_PRODUCER}/outbox.py",
@@ -161,11 +161,13 @@ MUTANTS: Final = (
     ),
     Mutant(
         "claim looks in the newest generation alone", f"{_LUA}/claim.lua",
-        "for generation = 0, plan.generations - 1 do", "for generation = 0, 0 do",
+        "for generation = 1, plan.generations - 1 do", "for generation = 1, 0 do",
     ),
     Mutant(
         "claim does not look across its parts", f"{_LUA}/claim.lua",
-        "    local duplicate = seen[name]\n", "    local duplicate = false\n",
+        "      if new == 1 then\n",
+        "      if new == 1 or twins[ARGV[1 + event]] then\n        twins[ARGV[1 + event]] = true\n",
+        also=(("local added = {}\n", "local added, twins = {}, {}\n"),),
     ),
     Mutant(
         "attempt without fencing", f"{_LUA}/attempt.lua",

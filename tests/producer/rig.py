@@ -53,7 +53,7 @@ class Recorder:
         self.reasons: Counter[str] = Counter()
 
     def accepted(self, source: str, events: Sequence[Pending], now: float) -> None:
-        self.accepted_ids += [str(pending.receipt.message_id) for pending in events]
+        self.accepted_ids += [str(pending.message_id) for pending in events]
 
     def rejected(self, source: str, reason: str) -> None:
         self.reasons[reason] += 1
@@ -233,9 +233,9 @@ class Bench:
 
     def _put(self, message_id: str, key: str, pad: int) -> Receipt:
         body = orjson.dumps({"messageId": message_id, "type": "track", "userId": key, "pad": "x" * pad})
-        pending = Pending(Prepared(message_id, "track", key, body), Receipt(message_id))
+        pending = Pending(Prepared(message_id, "track", key, body))
         assert Offer.TAKEN is self.buffer.offer(pending)
-        return pending.receipt
+        return pending
 
     def reply(self, value: Any = None) -> Step | None:
         """Answer the step; return the next one."""

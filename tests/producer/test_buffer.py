@@ -3,13 +3,12 @@ from datetime import UTC, datetime
 
 from pombo.producer.buffer import Buffer, Offer, Pending
 from pombo.producer.options import Options
-from pombo.producer.receipts import Receipt
 from pombo.shared.prepared import Prepared, prepare
 from producer.rig import FakeClock
 
 
 def made(size: int = 10) -> Pending:
-    return Pending(Prepared("m", "track", "u1", b"x" * size), Receipt("m"))
+    return Pending(Prepared("m", "track", "u1", b"x" * size))
 
 
 def buffer(**options: float) -> Buffer:
@@ -49,7 +48,7 @@ def test_memory_of_waiting_events() -> None:
     try:
         for _ in range(1000):
             event = prepare({"type": "track", "userId": "u1", "event": "A"}, now=now)
-            bounded.offer(Pending(event, Receipt(event.message_id)))
+            bounded.offer(Pending(event))
         assert tracemalloc.get_traced_memory()[0] < bounded.bytes + 1000 * 600
     finally:
         tracemalloc.stop()

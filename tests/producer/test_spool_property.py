@@ -107,9 +107,9 @@ class Process:
         user = world.data.draw(st.sampled_from(USERS), label="user")
         name = f"e{next(world.numbers)}"
         body = orjson.dumps({"messageId": name, "type": "track", "userId": user})
-        pending = Pending(Prepared(name, "track", user, body), Receipt(name))
+        pending = Pending(Prepared(name, "track", user, body))
         assert Offer.TAKEN is self.bench.buffer.offer(pending)
-        world.events.append(Event(name, user, self.number, world.now, pending.receipt))
+        world.events.append(Event(name, user, self.number, world.now, pending))
 
     def produce(self) -> None:
         """Take one step of the producer."""

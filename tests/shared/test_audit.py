@@ -218,7 +218,7 @@ async def test_batches_of_unknown_version_are_counted(redis: Redis, keys: Keys, 
     """Record batches of a newer pombo are accounted for, reported and left alone."""
     await store(redis, of, 0, 1)
     for _ in range(2):
-        await redis.xadd(of.stream(1), {"n": 3, "r": 9, "b": b"\x02new"})
+        await redis.xadd(of.stream(1), {"n": 3, "r": 9, "b": b"\x03new"})
         await redis.hincrby(of.ledger, "accepted", 3)
         await redis.hincrby(of.ledger, "queued", 3)
         await redis.hincrby(of.ledger, "queued_bytes", 4)

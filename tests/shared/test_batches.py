@@ -1,10 +1,12 @@
 """Record batches, whole and damaged."""
 
 import tracemalloc
+import zlib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.resources import files
+from uuid import UUID
 
 import orjson
 import pytest
@@ -88,17 +90,77 @@ def test_dictionary_makes_small_batches_small() -> None:
     assert len(batches.encode([body]).payload) < len(body) / 2
 
 
+MAGICLESS = zstandard.FORMAT_ZSTD1_MAGICLESS
+UUIDS = ["01a2214d-cd33-7333-8a6a-15fd0b261443", "b86f59e6-11b3-4629-aa8f-dd0694d8543c"]
+
+
+def with_uuids(number: int) -> bytes:
+    return orjson.dumps({"messageId": UUIDS[0], "userId": f"dlg-{UUIDS[1]}", "properties": {"n": number}})
+
+
 def test_stored_form_is_version_dictionary_frame() -> None:
-    """The first two bytes name version and dictionary; the rest is one zstd frame with a checksum."""
+    """Events without UUIDs: version, dictionary, no UUIDs, and one zstd frame with a checksum."""
     payload = batches.encode([event(1)]).payload
-    assert (VERSION, DICTIONARY, zstandard.FRAME_HEADER[:4]) == (payload[0], payload[1], payload[2:6])
-    assert zstandard.get_frame_parameters(payload[2:]).has_checksum
+    assert (VERSION, DICTIONARY, 0) == (payload[0], payload[1], payload[2])
+    assert zstandard.get_frame_parameters(payload[3:], format=MAGICLESS).has_checksum
 
 
-def test_stored_form_is_pinned() -> None:
-    """A batch written by the first release is read by every later one."""
-    payload = bytes.fromhex("010128b52ffd0400ad0000307d2c0a62227d04fca5bd2bbdf3317c47fb192901f685abc0")
-    assert [b'{"messageId":"a","type":"track"}', b'{"messageId":"b"}'] == batches.decode(payload, 2, 51)
+def test_uuids_of_few_events_stand_before_the_frame() -> None:
+    """Few events: version, dictionary, how many UUIDs, the events' CRC-32, the UUIDs, and a frame without them."""
+    bodies = [with_uuids(1), with_uuids(2)]
+    raw = b",\n".join(bodies)
+    payload = batches.encode(bodies).payload
+    assert (VERSION, DICTIONARY, 4) == (payload[0], payload[1], payload[2])
+    assert zlib.crc32(raw).to_bytes(4) == payload[3:7]
+    assert [UUID(one).bytes for one in UUIDS * 2] == [payload[at : at + 16] for at in range(7, 71, 16)]
+    assert not zstandard.get_frame_parameters(payload[71:], format=MAGICLESS).has_checksum
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.uuids() | _texts, max_size=90), min_size=1, max_size=6))
+def test_uuids_come_back_where_they_were(values: list[list[UUID | str]]) -> None:
+    """Whatever stands around them, and however many there are: those of one batch fit, or stay where they are."""
+    bodies = [orjson.dumps({"messageId": "m", "v": [*some, "".join(map(str, some))]}) for some in values]
+    assert bodies == decoded(batches.encode(bodies))
+
+
+def test_what_only_resembles_a_uuid_stays() -> None:
+    """Capitals would come back small, so they are no UUID here."""
+    bodies = [orjson.dumps({"messageId": UUIDS[0].upper(), "v": [UUIDS[1][:-1], f"{UUIDS[1]}f0", "\x01"]})]
+    assert bodies == decoded(batches.encode(bodies))
+
+
+def test_a_lone_event_takes_little() -> None:
+    """A usual event of 300 bytes, with two UUIDs and a time in it, takes less than 115."""
+    body = orjson.dumps({
+        "messageId": UUIDS[0], "type": "track", "event": "Message Sent",
+        "properties": {"turn": 3, "text": "Ok, your order will be ready very soon."}, "userId": f"user-{UUIDS[1]}",
+        "timestamp": "2026-11-28T08:41:53.674461Z", "context": {"library": {"name": "pombo", "version": "0.1.0"}},
+    })  # fmt: skip
+    assert (True, True) == (300 < len(body), len(batches.encode([body]).payload) < 115)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "010128b52ffd0400ad0000307d2c0a62227d04fca5bd2bbdf3317c47fb192901f685abc0",
+        "020200040095000038617d2c0a62227d03fc655b8bc35666e06af685abc0",
+    ],
+    ids=["version 1", "version 2"],
+)
+def test_stored_form_is_pinned(payload: str) -> None:
+    """A batch written by an earlier release is read by every later one."""
+    expected = [b'{"messageId":"a","type":"track"}', b'{"messageId":"b"}']
+    assert expected == batches.decode(bytes.fromhex(payload), 2, 51)
+
+
+def test_taken_out_uuids_are_pinned() -> None:
+    """The same for a batch whose UUIDs stand before its frame."""
+    payload = (
+        "020202bb8d3d2701a2214dcd3373338a6a15fd0b261443b86f59e611b34629aa8fdd0694d8543c0000a50000306e223a377d"
+        "7d047c00926cb436b6b68c4df069"
+    )
+    assert [with_uuids(7)] == batches.decode(bytes.fromhex(payload), 1, len(with_uuids(7)))
 
 
 def test_threads_do_not_disturb_each_other() -> None:
@@ -121,9 +183,9 @@ def damaged(batch: RecordBatch, payload: bytes, bodies: list[bytes]) -> None:
         assert bodies == batches.decode(payload, batch.events, batch.raw)
 
 
-def test_every_flipped_bit_is_noticed() -> None:
+@pytest.mark.parametrize("bodies", [[event(n, text="y" * n) for n in range(20)], [with_uuids(1), with_uuids(2)]])
+def test_every_flipped_bit_is_noticed(bodies: list[bytes]) -> None:
     """A single wrong bit anywhere never yields wrong events or another error."""
-    bodies = [event(n, text="y" * n) for n in range(20)]
     batch = batches.encode(bodies)
     for position in range(8 * len(batch.payload)):
         payload = bytearray(batch.payload)
@@ -182,9 +244,14 @@ BOMB = 64 << 20
 
 def compressed(raw: bytes, *, write_content_size: bool) -> bytes:
     """A payload as pombo would never write it."""
-    dictionary = zstandard.ZstdCompressionDict(files("pombo.shared").joinpath("dictionary_1.zstd").read_bytes())
-    compressor = zstandard.ZstdCompressor(level=3, dict_data=dictionary, write_content_size=write_content_size)
-    return bytes((VERSION, DICTIONARY)) + compressor.compress(raw)
+    dictionary = zstandard.ZstdCompressionDict(
+        files("pombo.shared").joinpath(f"dictionary_{DICTIONARY}.zstd").read_bytes()
+    )
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        3, write_content_size=write_content_size, format=MAGICLESS
+    )
+    compressor = zstandard.ZstdCompressor(dict_data=dictionary, compression_params=parameters)
+    return bytes((VERSION, DICTIONARY, 0)) + compressor.compress(raw)
 
 
 @pytest.mark.parametrize("raw", [-(1 << 80), -1, 0, MAX_RAW + 1, 1 << 40, 1 << 62, 1 << 64, 1 << 80])
@@ -217,7 +284,7 @@ def test_frame_that_states_its_size_is_corrupt() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [b"\x00", b"trailing", batches.encode([event(2)]).payload[2:]], ids=["byte", "text", "frame"]
+    "more", [b"\x00", b"trailing", batches.encode([event(2)]).payload[3:]], ids=["byte", "text", "frame"]
 )
 def test_nothing_may_follow_the_frame(more: bytes) -> None:
     """Bytes behind the frame, even another frame, are corrupt."""
@@ -235,7 +302,7 @@ def test_message_ids_must_end(body: bytes) -> None:
         decoded(batches.encode([event(1), body]))
 
 
-@pytest.mark.parametrize("number", [0, 2, 3, 255])
+@pytest.mark.parametrize("number", [0, 3, 4, 255])
 def test_unknown_version_is_left_alone(number: int) -> None:
     """A version that is unknown here is never called corrupt."""
     batch = batches.encode([event(1)])
@@ -244,7 +311,7 @@ def test_unknown_version_is_left_alone(number: int) -> None:
             batches.decode(payload, batch.events, batch.raw)
 
 
-@pytest.mark.parametrize("number", [0, 2, 255])
+@pytest.mark.parametrize("number", [0, 3, 255])
 def test_unknown_dictionary_is_left_alone(number: int) -> None:
     """A dictionary that this release does not have is named, and the batch never called corrupt."""
     batch = batches.encode([event(1)])
@@ -280,6 +347,19 @@ def test_message_id_is_read_without_parsing(body: bytes) -> None:
 def test_escapes_in_message_ids_are_kept(body: bytes, found: bytes) -> None:
     """An escaped quote does not end an id, a backslash that is itself escaped does not escape the quote."""
     assert found == batches.message_id(body)
+
+
+@settings(deadline=None)
+@given(st.lists(_bodies(), max_size=5))
+def test_many_message_ids_are_read_like_one(bodies: list[bytes]) -> None:
+    """Reading many at once finds what reading each one does."""
+    assert [batches.message_id(body) for body in bodies] == batches.message_ids(bodies)
+
+
+def test_many_message_ids_keep_their_escapes() -> None:
+    """An id that ends in a backslash, or holds a quote, is not cut short."""
+    bodies = [b'{"messageId":"a\\\\","x":"c"}', b'{"messageId":"a\\"b"}', b'{"messageId":""}']
+    assert [b"a\\\\", b'a\\"b', b""] == batches.message_ids(bodies)
 
 
 # -- partitions ----------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Connections: which URLs are taken, what is shown of them, which trouble passes."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pombo.shared.connection import (
     transient,
 )
 from pombo.shared.errors import ConfigurationError
+from pombo.shared.scripts import Argument, Script
 from pombo.shared.settings import Settings
 
 
@@ -216,6 +218,19 @@ async def test_clients_speak_bytes_and_do_not_repeat(redis_url: str) -> None:
     other = aconnect(redis_url)
     assert b"b" == await other.get("a")
     assert 0 == other.connection_pool.connection_kwargs["retry"]._retries
+    await other.aclose()
+
+
+async def test_scripts_get_their_arguments_as_they_are(redis_url: str) -> None:
+    """Whatever a script is given, both clients write it the same way, to the last digit and byte."""
+    given: list[Argument] = ["", "ção 🕊 two words", b"\x00\r\n\xff", b"", 0, -7, (1 << 63) - 1, 1 << 64, 0.25, 1e21]
+    echo = Script("echo", "return ARGV", hashlib.sha1(b"return ARGV", usedforsecurity=False).hexdigest())
+    numbers = [b"0", b"-7", b"9223372036854775807", b"18446744073709551616", b"0.25", b"1e+21"]
+    expected = [b"", "ção 🕊 two words".encode(), b"\x00\r\n\xff", b"", *numbers]
+    with connect(redis_url) as client:
+        assert [expected, expected] == [echo.call(client, [], given) for _ in range(2)]
+    other = aconnect(redis_url)
+    assert [expected, expected] == [await echo.acall(other, [], given) for _ in range(2)]
     await other.aclose()
 
 

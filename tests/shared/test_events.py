@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 
 from pombo.shared.errors import InvalidEvent, PomboError
 from pombo.shared.events import (
-    MAX_MESSAGE_ID,
     MODELS,
     Alias,
     Event,
@@ -22,7 +21,7 @@ from pombo.shared.events import (
     Track,
     parse,
 )
-from pombo.shared.shapes import FIELDS, SHAPES
+from pombo.shared.shapes import FIELDS, MAX_MESSAGE_ID, SHAPES
 
 NOW = datetime(2026, 11, 21, 19, 0, 50, 834123, UTC)
 VALID: dict[str, dict[str, Any]] = {

@@ -6,14 +6,13 @@ from decimal import Decimal
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
-from uuid import UUID
 
 import orjson
 import pytest
 
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.events import BaseEvent, Track, parse
-from pombo.shared.prepared import MAX_BYTES, Prepared, new_message_id, prepare, prepare_by_model
+from pombo.shared.prepared import MAX_BYTES, Prepared, prepare, prepare_by_model
 
 NOW = datetime(2026, 11, 21, 19, 0, 50, 834123, UTC)
 TRACK: dict[str, Any] = {"type": "track", "user_id": "u1", "event": "Message Sent"}
@@ -170,13 +169,3 @@ def test_no_newline_in_any_body() -> None:
     event = {**TRACK, "event": "a\nb", "properties": {"\n": "\r\n", "cut\ud800": "\n"}}
 
     assert b"\n" not in ready(event).body
-
-
-def test_message_ids_are_random_uuids() -> None:
-    """Each id is a version 4 UUID in canonical form, and no two are equal."""
-    ids = {new_message_id() for _ in range(1000)}
-
-    assert 1000 == len(ids)
-    assert {4} == {UUID(text).version for text in ids}
-    assert ids == {str(UUID(text)) for text in ids}
-    assert {"specified in RFC 4122"} == {UUID(text).variant for text in ids}

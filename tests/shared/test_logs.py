@@ -276,3 +276,12 @@ def test_quick_lines_are_like_the_others(tmp_path: Path) -> None:
         configure_logs("info", "console", stream=stream)
         get_quick_logger("pombo.x").info("request", status=200)
     assert "request" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("value", ["\ud800", 1 << 70, {1: "x"}])
+def test_what_is_hard_to_write_is_written(value: object) -> None:
+    """Half a character, a huge number and keys that are no text stand in the line as the standard library has them."""
+    stream = io.StringIO()
+    configure_logs("info", "json", stream=stream)
+    get_logger("pombo.test").info("seen", value=value)
+    assert json.loads(json.dumps(value)) == lines(stream)[0]["value"]

@@ -8,7 +8,8 @@ import pytest
 
 from pombo.ops.simulator import Simulator
 from pombo.worker.answers import Answer
-from pombo.worker.transport import HttpxTransport, make_request
+from pombo.worker.direct import DirectTransport
+from pombo.worker.transport import make_request
 from support import front as fronts
 from support.front import GARBLED, NOT_HTTP, Front, Manner
 
@@ -21,7 +22,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 async def post(front: Front, message_id: str, timeout_s: float = 10) -> Answer:
     """One event by a worker's own transport."""
-    transport = HttpxTransport(timeout_s=timeout_s)
+    transport = DirectTransport(timeout_s=timeout_s)
     event = b'{"messageId":"%s","type":"track","event":"x","userId":"u"}' % message_id.encode()
     try:
         request = make_request(f"{front.url}/v1/batch", "k" * 32, [event], sends=0, now=datetime.now(UTC))

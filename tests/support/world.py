@@ -21,11 +21,11 @@ from pombo.shared.registry import Registry
 from pombo.shared.scripts import script
 from pombo.shared.sources import Source
 from pombo.worker.delivery import Tools
+from pombo.worker.direct import DirectTransport
 from pombo.worker.fleet import BeatGuard
 from pombo.worker.membership import Pace
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
-from pombo.worker.transport import HttpxTransport
 
 WRITE_KEY = "k" * 32
 DEADLINE_S = 30.0
@@ -108,7 +108,12 @@ class World:
         """Start a worker."""
         clock = tools.get("clock") or SystemClock()
         guard = BeatGuard(clock, PACE)
-        given: dict[str, Any] = {"transport": HttpxTransport(), "clock": clock, "rng": NoJitter(), "metrics": Metrics()}
+        given: dict[str, Any] = {
+            "transport": DirectTransport(),
+            "clock": clock,
+            "rng": NoJitter(),
+            "metrics": Metrics(),
+        }
         made = Tools(**{**given, "guard": guard, **tools})
         client = aconnect(self.url)
         self.clients.append(client)

@@ -22,10 +22,11 @@ from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import read_settings
 from pombo.worker.answers import Answer
 from pombo.worker.delivery import Tools
+from pombo.worker.direct import DirectTransport
 from pombo.worker.fleet import BeatGuard
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
-from pombo.worker.transport import HttpxTransport, Request
+from pombo.worker.transport import Request
 
 
 class Moment(StrEnum):
@@ -53,7 +54,7 @@ class Halt:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
-class HaltingTransport(HttpxTransport):
+class HaltingTransport(DirectTransport):
     """The real transport, with a halt before and after each request."""
 
     def __init__(self, halt: Halt) -> None:

@@ -8,7 +8,8 @@ from redis.asyncio import Redis
 
 from pombo.shared.flow import read_flow
 from pombo.shared.sources import Source
-from support.stored import ShiftedClock, StoredSource, whole
+from pombo.worker.memory import Memory
+from support.stored import RecordingLink, ShiftedClock, StoredSource, whole
 
 SOURCE = Source(name="bot", incarnation="i", rate=0, partitions=3, ids_limit=6)
 
@@ -88,3 +89,18 @@ async def test_who_was_not_first_frees_nothing(stored: StoredSource, redis: Redi
     assert [] == await send(stored, two, "2-0", "1-0")
     assert [0] == await send(stored, two, "3-0")
     assert one.memory.table.version <= two.memory.table.version
+
+
+async def test_a_table_that_is_outdated_meanwhile_is_read_again(stored: StoredSource, redis: Redis) -> None:
+    """While one delivery asks for the table another may find it outdated: nobody gets an empty one."""
+    outdated = iter([False, True, False])
+
+    async def now() -> int:
+        if next(outdated):
+            memory.outdated()
+        return await stored.now_ms()
+
+    memory = Memory(RecordingLink(redis), stored.of, now)
+    first = await memory.live(SOURCE.window_s)
+    assert 1 == len(first.generations)
+    assert first == await memory.live(SOURCE.window_s)

@@ -4,15 +4,17 @@ import asyncio
 import gzip
 from typing import Any
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pombo.shared.scripts import script
 from pombo.shared.secrets import SealedKeys, Secrets, digest
 from pombo.worker.answers import Answer
+from pombo.worker.direct import DirectTransport
 from pombo.worker.limit import Closed
 from pombo.worker.parts import Room
 from pombo.worker.store import Claim
-from pombo.worker.transport import HttpxTransport, Request
+from pombo.worker.transport import Request
 from support.world import World, body
 
 DAY_MS = 24 * 3600 * 1000
@@ -31,7 +33,7 @@ async def test_a_deep_backlog_is_read_within_the_room(world: World) -> None:
     room = Room(limit=200_000)
     peak = 0
 
-    class Watched(HttpxTransport):
+    class Watched(DirectTransport):
         async def post(self, request: Request) -> Answer:
             nonlocal peak
             peak = max(peak, room.used)
@@ -149,7 +151,7 @@ async def test_a_delivery_that_crashes_rests_and_wedges_nobody(world: World) -> 
     source = await world.add()
     crashes = 0
 
-    class Faulty(HttpxTransport):
+    class Faulty(DirectTransport):
         async def post(self, request: Request) -> Answer:
             nonlocal crashes
             if b'"bad"' in gzip.decompress(request.body):
@@ -205,6 +207,71 @@ async def test_a_gate_that_opened_before_the_sleep_is_no_reason_to_sleep(world: 
     await world.drained()
     assert ["shut", "late"] == seen
     assert ["a", "b"] == world.kept()
+
+
+async def test_a_wake_up_during_a_read_is_not_lost(world: World) -> None:
+    """An entry that comes while its partition is read, and that the read misses, waits for no look of the beat's."""
+    source = await world.add()
+    worker = world.start()
+    await world.append(source, 0, [body("a")])
+    await world.drained()
+    lane, pool = worker.pool.lanes["bot"], worker.pool
+    read, hear = lane.store.read, pool._hear
+    heard = asyncio.Event()
+
+    async def look_no_more() -> None:
+        """Nothing but the wake-up tells of the entry."""
+
+    def tell(message: str) -> None:
+        hear(message)
+        heard.set()
+
+    async def read_early(wanted: Any) -> Any:
+        lane.store.read = read  # type: ignore[method-assign]
+        replies = await read(wanted)
+        await world.append(source, 0, [body("b")])
+        await heard.wait()
+        return replies
+
+    pool._peek, pool._sweep, pool._hear = look_no_more, look_no_more, tell  # type: ignore[method-assign]
+    lane.store.read = read_early  # type: ignore[method-assign]
+    lane.wake(0)
+    await world.until(lambda: len(world.kept()) == 2, "the entry that the read missed")
+    assert ["a", "b"] == world.kept()
+
+
+@pytest.mark.parametrize(
+    ("events", "options", "abreast"),
+    [(300, {"partitions": 6}, 4), (3, {"partitions": 6}, 1), (300, {"partitions": 6, "rate": 1_000_000}, 1)],
+    ids=["full", "thin", "limited"],
+)
+async def test_claims_go_side_by_side(world: World, events: int, options: dict[str, Any], abreast: int) -> None:
+    """Full requests are claimed four at a time; thin ones wait and grow; a limited source makes no claim in vain."""
+    source = await world.add(**options)
+    worker = world.start()
+    await world.append(source, 0, [body("first")])
+    await world.drained()
+    lane = worker.pool.lanes["bot"]
+    claim, answered = lane.store.claim, asyncio.Event()
+    under_way = most = 0
+
+    async def wait(parts: Any) -> Claim:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await answered.wait()
+        under_way -= 1
+        return await claim(parts)
+
+    lane.store.claim = wait  # type: ignore[method-assign]
+    for partition in range(6):
+        bodies = [body(f"{partition}-{n}", user=f"u{partition}", text="x" * 900) for n in range(events)]
+        await world.append(source, partition, bodies)
+    await world.until(lambda: sum(bool(h.ahead) for h in lane.holdings.values()) == 6, "all to be read")
+    await world.until(lambda: not (lane._woken.is_set() or under_way < abreast), "the lane to have looked")
+    answered.set()
+    await world.until(lambda: len(world.kept()) == 6 * events + 1, "all to arrive")
+    assert abreast == most
 
 
 async def test_suspects_of_a_lost_part_count(world: World) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from pombo.shared.errors import CorruptBatchError, StoredVersionError
-from pombo.worker.idempotency import Generation, Table
+from pombo.worker.idempotency import MAX_MEAN, Generation, Table, members
 from pombo.worker.parts import Part
 from support.stored import LEASE, ShiftedClock, StoredSource, event, letter, whole
 
@@ -245,6 +246,73 @@ async def test_new_buckets_live_for_twice_the_window(stored: StoredSource) -> No
     await stored.append(0, [f"n{n}" for n in range(100)])
     await stored.claimed(store, 0)
     assert all([await stored.redis.pttl(bucket) <= 5_000_000 for bucket in buckets])
+
+
+async def test_every_bucket_of_a_claim_has_its_time(stored: StoredSource) -> None:
+    """Buckets get their time to live up to the count with which none is missing, also in one claim that passes it."""
+    store = stored.store()
+    await stored.append(0, [f"m{n}" for n in range(64 * 32 + 100)])
+    await store.settle(whole(*await stored.claimed(store, 0)), ())
+    buckets = await stored.redis.keys(f"{stored.of.ids}:1:*")
+    assert 64 == len(buckets)
+    assert all([await stored.redis.pttl(bucket) > 0 for bucket in buckets])
+    claim = next(call for call in stored.calls if call[0] == "claim")
+    assert b'"crowded":2048' in bytes(claim[2][0])  # type: ignore[arg-type]
+
+
+async def test_a_bucket_made_late_has_its_time(stored: StoredSource) -> None:
+    """Where dead events left buckets empty, these are made again with their time to live."""
+    store = stored.store()
+    await stored.append(0, [f"m{n}" for n in range(64 * 32)])
+    (part,) = await stored.claimed(store, 0)
+    await store.settle(None, [letter(part, index) for index in part.todo])
+    assert [] == await stored.redis.keys(f"{stored.of.ids}:1:*")
+    await stored.append(0, ["a"])
+    await stored.claimed(store, 0)
+    (bucket,) = await stored.redis.keys(f"{stored.of.ids}:1:*")
+    assert await stored.redis.pttl(bucket) > 0
+
+
+@pytest.mark.parametrize("generation", [0, 1])
+async def test_a_claim_that_fails_leaves_no_id(stored: StoredSource, generation: int) -> None:
+    """When a bucket is no set, whichever generation's, the claim is an error and nothing of it stays."""
+    store = stored.store()
+    await store.memory.live(store.source.window_s)
+    born = store.memory.table.generations[0].born
+    table = Table("9", (Generation(2, 128, born), Generation(1, 64, born, born)))
+    await stored.redis.hset(stored.of.ids, mapping={"version": "9", "table": table.dump()})
+    store.memory.outdated()
+    await stored.append(0, [f"m{n}" for n in range(99)])
+    await stored.append(1, ["last"])
+    parts = [await stored.part(store, 0), await stored.part(store, 1)]
+    await store.memory.live(store.source.window_s)
+    spoilt = store.memory.buckets(members([b"last"]).spreads)[generation]
+    await stored.redis.set(spoilt, "no set")
+    before = await stored.dump()
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await store.claim(parts)
+    assert before == await stored.dump()
+    await stored.redis.delete(spoilt)
+    assert ["claimed", "claimed"] == (await store.claim(parts)).states
+    assert (99, 1) == (len(parts[0].todo), len(parts[1].todo))
+    await stored.assert_balanced()
+
+
+async def test_copies_are_found_whichever_generation_remembers_them(stored: StoredSource) -> None:
+    """Several copies of an id in one claim are all duplicates of one in an older generation; the count stands still."""
+    store = stored.store()
+    await stored.append(0, ["a", "b"])
+    await store.settle(whole(*await stored.claimed(store, 0)), ())
+    store.memory.count = 64 * MAX_MEAN
+    await stored.append(0, ["c"])
+    await store.settle(whole(*await stored.claimed(store, 0)), ())
+    assert 2 == len(store.memory.table.generations)
+    await stored.append(0, ["a", "d", "a", "c"])
+    await stored.append(1, ["d", "b", "c", "e"])
+    one, two = await stored.claimed(store, 0, 1)
+    assert ([1], [3]) == (one.todo, two.todo)
+    assert b"3" == await stored.redis.hget(stored.of.ids, "count")
+    await stored.assert_balanced()
 
 
 async def test_members_are_stored_exactly(stored: StoredSource) -> None:

@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.scripts import script
-from pombo.worker.idempotency import Table, members
+from pombo.worker.idempotency import MAX_MEAN, Table, members
 from pombo.worker.parts import Chunk
 from support.stored import LEASE, StoredSource, letter, whole
 
@@ -59,9 +59,23 @@ async def test_repeated_partial_settlement_changes_nothing(stored: StoredSource,
     (part,) = await stored.claimed(store, 0)
     await store.settle(Chunk([(part, [1])]), [letter(part, 2)] if dead else ())
     before = await stored.dump("last_success")
-    assert [b"ok", 1 if dead else 2] == (await stored.repeat())[1]
+    assert [b"ok", 1 if dead else 2, 1] == (await stored.repeat())[1]
     assert before == await stored.dump("last_success")
     await stored.assert_balanced()
+
+
+async def test_settlement_tells_what_the_stream_still_holds(stored: StoredSource) -> None:
+    """A part that is finished knows how many entries are behind it; of one that is not, or was before, nobody knows."""
+    await stored.append(0, ["a", "b"])
+    store = stored.store()
+    (part,) = await stored.claimed(store, 0)
+    await stored.append(0, ["c"])
+    await stored.append(0, ["d"])
+    found = []
+    for indices in ([0], [1], [1]):
+        await store.settle(Chunk([(part, indices)]), ())
+        found.append(part.behind)
+    assert [None, 2, None] == found
 
 
 async def test_settling_in_steps(stored: StoredSource) -> None:
@@ -211,18 +225,31 @@ async def test_death_is_forgotten_in_every_generation(stored: StoredSource) -> N
     """The id leaves whichever live generation holds it."""
     store = stored.store()
     await store.memory.live(store.source.window_s)
-    store.memory.count = 64 * 400
+    store.memory.count = 64 * MAX_MEAN
     await store.memory.rotate(store.source.window_s)
     assert [2, 1] == [generation.number for generation in store.memory.table.generations]
-    (hashed,) = members([b"a"])
+    hashed = members([b"a"])
+    (member,) = hashed.members
+    first, second = store.memory.buckets(hashed.spreads)
     await stored.append(0, ["a"])
     (part,) = await stored.claimed(store, 0)
-    for bucket in store.memory.buckets(hashed[1]):
-        await stored.redis.sadd(bucket, hashed[0])
+    await stored.redis.sadd(second, member)
     await store.settle(None, [letter(part, 0)])
-    assert [0, 0] == [
-        await stored.redis.sismember(bucket, str(hashed[0])) for bucket in store.memory.buckets(hashed[1])
-    ]
+    assert [0, 0] == [await stored.redis.sismember(bucket, str(member)) for bucket in (first, second)]
+
+
+async def test_death_leaves_the_count(stored: StoredSource) -> None:
+    """A dead event's id no longer counts in the newest generation, if it was there."""
+    store = stored.store()
+    await stored.append(0, ["a", "b", "c"])
+    (part,) = await stored.claimed(store, 0)
+    await store.settle(None, [letter(part, 0)])
+    await stored.repeat()
+    assert b"2" == await stored.redis.hget(stored.of.ids, "count")
+    store.memory.count = 64 * MAX_MEAN
+    await store.memory.rotate(store.source.window_s)
+    await store.settle(None, [letter(part, 1)])
+    assert b"0" == await stored.redis.hget(stored.of.ids, "count")
 
 
 async def test_death_is_forgotten_in_generations_begun_since(stored: StoredSource) -> None:
@@ -230,7 +257,7 @@ async def test_death_is_forgotten_in_generations_begun_since(stored: StoredSourc
     late, busy = stored.store(), stored.store()
     await late.memory.live(late.source.window_s)
     await busy.memory.live(busy.source.window_s)
-    busy.memory.count = 64 * 400
+    busy.memory.count = 64 * MAX_MEAN
     await stored.append(0, ["a"])
     await stored.claimed(busy, 0)
     assert (1, 2) == (len(late.memory.table.generations), len(busy.memory.table.generations))

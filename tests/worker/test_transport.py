@@ -14,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pombo.worker.answers import Answer
-from pombo.worker.transport import MAX_ANSWER_BYTES, REFRESH_S, HttpxTransport, Request, make_request
+from pombo.worker.direct import DirectTransport
+from pombo.worker.http1 import MAX_ANSWER_BYTES
+from pombo.worker.proxied import HttpxTransport
+from pombo.worker.transport import REFRESH_S, Request, Transport, make_request
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 HASTE_S = 0.2
@@ -85,6 +88,7 @@ def test_retries_are_counted() -> None:
 
 # -- over the network ----------------------------------------------------------------------------------------
 
+Kind = type[DirectTransport] | type[HttpxTransport]
 Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -154,17 +158,24 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(params=[DirectTransport, HttpxTransport])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Both ways to send behave alike."""
+    made: Kind = request.param
+    return made
+
+
 @pytest.fixture
-async def hasty() -> AsyncIterator[HttpxTransport]:
+async def hasty(kind: Kind) -> AsyncIterator[Transport]:
     """A transport that gives up soon."""
-    made = HttpxTransport(timeout_s=HASTE_S)
+    made = kind(timeout_s=HASTE_S)
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def transport(clock: Clock) -> AsyncIterator[HttpxTransport]:
-    made = HttpxTransport(monotonic=clock)
+async def transport(kind: Kind, clock: Clock) -> AsyncIterator[Transport]:
+    made = kind(monotonic=clock)
     yield made
     await made.close()
 
@@ -186,7 +197,7 @@ async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     writer.close()
 
 
-async def test_answer_comes_back_whole(server: Server, transport: HttpxTransport) -> None:
+async def test_answer_comes_back_whole(server: Server, transport: Transport) -> None:
     """Status, headers in lower case, and body of the answer are handed on."""
     server.reply = b"HTTP/1.1 429 Slow\r\nRETRY-AFTER: 7\r\nX-RateLimit-Reset: 8\r\nContent-Length: 4\r\n\r\nwait"
     answer = await transport.post(request(server.url))
@@ -194,7 +205,7 @@ async def test_answer_comes_back_whole(server: Server, transport: HttpxTransport
     assert Answer(429, headers, b"wait") == answer
 
 
-async def test_request_arrives_as_it_was_made(server: Server, transport: HttpxTransport) -> None:
+async def test_request_arrives_as_it_was_made(server: Server, transport: Transport) -> None:
     """The body's bytes and every header reach the server, and its length is declared."""
     sent = make_request(server.url, "key", [b'{"messageId":"a"}'], sends=2, now=NOW)
     await transport.post(sent)
@@ -204,14 +215,14 @@ async def test_request_arrives_as_it_was_made(server: Server, transport: HttpxTr
     assert {name.lower(): value for name, value in sent.headers.items()}.items() <= headers.items()
 
 
-async def test_connection_is_kept_alive(server: Server, transport: HttpxTransport) -> None:
+async def test_connection_is_kept_alive(server: Server, transport: Transport) -> None:
     """Requests one after the other share a connection."""
     for _ in range(5):
         await transport.post(request(server.url))
     assert (5, 1) == (len(server.requests), server.connections)
 
 
-async def test_requests_go_side_by_side(server: Server, transport: HttpxTransport) -> None:
+async def test_requests_go_side_by_side(server: Server, transport: Transport) -> None:
     """A request never waits for another one's answer."""
     server.reply = never_answer
     tasks = [asyncio.create_task(transport.post(request(server.url))) for _ in range(150)]
@@ -222,7 +233,7 @@ async def test_requests_go_side_by_side(server: Server, transport: HttpxTranspor
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirects_are_not_followed(server: Server, transport: HttpxTransport, status: int) -> None:
+async def test_redirects_are_not_followed(server: Server, transport: Transport, status: int) -> None:
     """A redirect is an answer like any other: the key goes nowhere else."""
     server.reply = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % (
         status,
@@ -232,7 +243,7 @@ async def test_redirects_are_not_followed(server: Server, transport: HttpxTransp
     assert (status, 1) == (answer.status, len(server.requests))
 
 
-async def test_refused_connection_is_certainly_unsent(transport: HttpxTransport) -> None:
+async def test_refused_connection_is_certainly_unsent(transport: Transport) -> None:
     """Where nobody listens nothing can have arrived."""
     listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
@@ -243,14 +254,14 @@ async def test_refused_connection_is_certainly_unsent(transport: HttpxTransport)
     assert answer.failure.startswith("ConnectError")
 
 
-async def test_unusable_certificate_is_certainly_unsent(server: Server, hasty: HttpxTransport) -> None:
+async def test_unusable_certificate_is_certainly_unsent(server: Server, hasty: Transport) -> None:
     """A server that speaks no TLS gets nothing of the request."""
     answer = await hasty.post(request(server.url.replace("http:", "https:")))
     assert (None, False, []) == (answer.status, answer.unknown, server.requests)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "no-url", "http://", "http://[::1"])
-async def test_unusable_url_is_a_failure_not_an_exception(transport: HttpxTransport, url: str) -> None:
+async def test_unusable_url_is_a_failure_not_an_exception(transport: Transport, url: str) -> None:
     """An endpoint that is no URL comes back as a failure that sent nothing."""
     answer = await transport.post(request(url))
     assert (None, False) == (answer.status, answer.unknown)
@@ -258,9 +269,7 @@ async def test_unusable_url_is_a_failure_not_an_exception(transport: HttpxTransp
 
 
 @pytest.mark.parametrize("reply", [reset_connection, close_connection, b"nonsense\r\n\r\n", b""], ids=str)
-async def test_lost_answer_is_an_unknown_outcome(
-    server: Server, transport: HttpxTransport, reply: bytes | Reply
-) -> None:
+async def test_lost_answer_is_an_unknown_outcome(server: Server, transport: Transport, reply: bytes | Reply) -> None:
     """When the connection ends after the request, Segment may have accepted it."""
     server.reply = reply if reply != b"" else close_connection
     answer = await transport.post(request(server.url))
@@ -268,7 +277,7 @@ async def test_lost_answer_is_an_unknown_outcome(
     assert answer.failure
 
 
-async def test_silence_is_an_unknown_outcome(server: Server, hasty: HttpxTransport) -> None:
+async def test_silence_is_an_unknown_outcome(server: Server, hasty: Transport) -> None:
     """A request without an answer in time may have been accepted; the time is a setting of the transport."""
     server.reply = never_answer
     answer = await hasty.post(request(server.url))
@@ -277,7 +286,7 @@ async def test_silence_is_an_unknown_outcome(server: Server, hasty: HttpxTranspo
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
-async def test_dripping_answer_ends_in_time(server: Server, hasty: HttpxTransport, start: bytes) -> None:
+async def test_dripping_answer_ends_in_time(server: Server, hasty: Transport, start: bytes) -> None:
     """An answer that comes byte by byte keeps each step's limit, and ends by that of the whole."""
     leaving = asyncio.Event()
 
@@ -298,7 +307,7 @@ async def test_dripping_answer_ends_in_time(server: Server, hasty: HttpxTranspor
     assert answer.status == 200 or (None, True) == (answer.status, answer.unknown)
 
 
-async def test_connection_closed_while_idle_is_made_anew(server: Server, transport: HttpxTransport) -> None:
+async def test_connection_closed_while_idle_is_made_anew(server: Server, transport: Transport) -> None:
     """A kept-alive connection that the server closed costs no failed request."""
 
     async def answer_and_close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -313,7 +322,7 @@ async def test_connection_closed_while_idle_is_made_anew(server: Server, transpo
     assert 2 == server.connections
 
 
-async def test_bodies_in_any_encoding_are_read(server: Server, transport: HttpxTransport) -> None:
+async def test_bodies_in_any_encoding_are_read(server: Server, transport: Transport) -> None:
     """A compressed answer is unpacked before it is judged."""
     body = gzip.compress(b'{"success": false}')
     head = b"HTTP/1.1 400 Bad\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -324,7 +333,7 @@ async def test_bodies_in_any_encoding_are_read(server: Server, transport: HttpxT
 @pytest.mark.parametrize("status", [200, 400, 503])
 @pytest.mark.parametrize("body", [b"this is no gzip", gzip.compress(b"x" * 1000)[:20]], ids=["noise", "broken"])
 async def test_unreadable_body_leaves_the_status(
-    server: Server, transport: HttpxTransport, status: int, body: bytes
+    server: Server, transport: Transport, status: int, body: bytes
 ) -> None:
     """An answer whose body cannot be unpacked, or breaks off, is judged by its status and headers."""
 
@@ -342,7 +351,7 @@ async def test_unreadable_body_leaves_the_status(
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_large_body_is_cut(server: Server, transport: HttpxTransport, encoding: str) -> None:
+async def test_large_body_is_cut(server: Server, transport: Transport, encoding: str) -> None:
     """Of a body only the first 64 KB are kept, whatever its sender declares, and its connection is given up."""
     body = b"0123456789abcdef" * (MAX_ANSWER_BYTES // 4)
     sent = gzip.compress(body) if encoding == "gzip" else body
@@ -353,7 +362,7 @@ async def test_large_body_is_cut(server: Server, transport: HttpxTransport, enco
     await server.until(lambda: server.closed == 1)
 
 
-async def test_endless_body_ends(server: Server, transport: HttpxTransport) -> None:
+async def test_endless_body_ends(server: Server, transport: Transport) -> None:
     """A body that never ends is not waited for."""
 
     async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -368,7 +377,7 @@ async def test_endless_body_ends(server: Server, transport: HttpxTransport) -> N
     await server.until(lambda: server.closed == 1)
 
 
-async def test_cookies_are_not_kept(server: Server, transport: HttpxTransport) -> None:
+async def test_cookies_are_not_kept(server: Server, transport: Transport) -> None:
     """What an answer sets as a cookie goes into no later request: it may be another source's."""
     server.reply = (
         b"HTTP/1.1 200 OK\r\nSet-Cookie: lb=1; Path=/\r\nSet-Cookie: x=2; Domain=127.0.0.1\r\n"
@@ -382,7 +391,7 @@ async def test_cookies_are_not_kept(server: Server, transport: HttpxTransport) -
 # -- connections ---------------------------------------------------------------------------------------------
 
 
-async def test_connections_are_made_anew_hourly(server: Server, transport: HttpxTransport, clock: Clock) -> None:
+async def test_connections_are_made_anew_hourly(server: Server, transport: Transport, clock: Clock) -> None:
     """After an hour the next request resolves and connects anew, and the idle connection is closed."""
     await transport.post(request(server.url))
     clock.seconds += REFRESH_S
@@ -394,7 +403,7 @@ async def test_connections_are_made_anew_hourly(server: Server, transport: Httpx
     assert 2 == server.connections
 
 
-async def test_renewing_disturbs_no_request(server: Server, transport: HttpxTransport, clock: Clock) -> None:
+async def test_renewing_disturbs_no_request(server: Server, transport: Transport, clock: Clock) -> None:
     """A request under way at the renewal gets its answer, and its connection is closed after it."""
     go = asyncio.Event()
 
@@ -416,7 +425,7 @@ async def test_renewing_disturbs_no_request(server: Server, transport: HttpxTran
     assert 2 == server.connections
 
 
-async def test_renewal_under_load_makes_one_new_pool(server: Server, transport: HttpxTransport, clock: Clock) -> None:
+async def test_renewal_under_load_makes_one_new_pool(server: Server, transport: Transport, clock: Clock) -> None:
     """Requests that find the hour over together all get their answer."""
     await transport.post(request(server.url))
     clock.seconds += REFRESH_S + 1
@@ -425,7 +434,7 @@ async def test_renewal_under_load_makes_one_new_pool(server: Server, transport: 
     await server.until(lambda: server.closed == 1)
 
 
-async def test_cancelled_request_leaves_the_transport_usable(server: Server, transport: HttpxTransport) -> None:
+async def test_cancelled_request_leaves_the_transport_usable(server: Server, transport: Transport) -> None:
     """A request that was given up at shutdown or takeover harms no later one."""
     server.reply = never_answer
     task = asyncio.create_task(transport.post(request(server.url)))
@@ -437,19 +446,19 @@ async def test_cancelled_request_leaves_the_transport_usable(server: Server, tra
     assert 200 == (await transport.post(request(server.url))).status
 
 
-async def test_close_closes_all_connections(server: Server) -> None:
+async def test_close_closes_all_connections(server: Server, kind: Kind) -> None:
     """After closing nothing is left open, and closing again harms nothing."""
-    transport = HttpxTransport()
+    transport = kind()
     await transport.post(request(server.url))
     await transport.close()
     await server.until(lambda: server.closed == 1)
     await transport.close()
 
 
-async def test_close_ends_requests_under_way(server: Server) -> None:
+async def test_close_ends_requests_under_way(server: Server, kind: Kind) -> None:
     """Who waits for an answer when all is closed gets one: it may have arrived."""
     server.reply = never_answer
-    transport = HttpxTransport()
+    transport = kind()
     task = asyncio.create_task(transport.post(request(server.url)))
     await server.until(lambda: len(server.requests) == 1)
     await transport.close()
@@ -459,9 +468,9 @@ async def test_close_ends_requests_under_way(server: Server) -> None:
     await server.until(lambda: server.closed == 1)
 
 
-async def test_nothing_is_sent_after_close(server: Server) -> None:
+async def test_nothing_is_sent_after_close(server: Server, kind: Kind) -> None:
     """A request that comes too late fails as certainly unsent, again and again."""
-    transport = HttpxTransport()
+    transport = kind()
     await transport.close()
     for _ in range(2):
         answer = await transport.post(request(server.url))
@@ -469,10 +478,10 @@ async def test_nothing_is_sent_after_close(server: Server) -> None:
     assert [] == server.requests
 
 
-async def test_close_ends_requests_of_old_connections_too(server: Server, clock: Clock) -> None:
+async def test_close_ends_requests_of_old_connections_too(server: Server, kind: Kind, clock: Clock) -> None:
     """A request that was under way when connections were made anew ends with the rest."""
     server.reply = never_answer
-    transport = HttpxTransport(monotonic=clock)
+    transport = kind(monotonic=clock)
     early = asyncio.create_task(transport.post(request(server.url)))
     await server.until(lambda: len(server.requests) == 1)
     clock.seconds += REFRESH_S + 1

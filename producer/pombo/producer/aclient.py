@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pombo.producer import exits
 from pombo.producer.buffer import Buffer, Offer, Pending
@@ -23,7 +23,9 @@ from pombo.producer.steps import WEATHER, Disk, Sleep, Step, advance
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError
 from pombo.shared.prepared import Prepared
-from pombo.shared.settings import Settings
+
+if TYPE_CHECKING:
+    from pombo.shared.settings import Settings
 
 _FORKED = "the process forked; the parent still sends the event, and only its receipt tells the outcome"
 _CANCELLED = "its event loop ended before the event was written; close the producer first"
@@ -50,7 +52,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         source: str = "default",
         *,
         redis_url: str | None = None,
-        settings: Settings | None = None,
+        settings: "Settings | None" = None,
         budget_s: float = 1.0,
         linger_s: float = 0.002,
         buffer_events: int = 10_000,
@@ -81,7 +83,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
     async def enqueue(self, event: Event, ordering_key: str | None = None, *, strict: bool = True) -> Receipt:
         """Take a ready event; unless `strict`, keys that Segment does not know are handed on."""
         pending = self._intake.admit(event, ordering_key, strict)
-        if isinstance(pending, Receipt):
+        if not isinstance(pending, Pending):
             return pending
         self._bind()
         offer = self._buffer.offer(pending)
@@ -89,8 +91,8 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
             offer = await self._wait_for_room(pending)
         if offer is not Offer.TAKEN:
             return self._intake.turn_away(pending, offer)
-        await _settled(pending.receipt)
-        return pending.receipt
+        await _settled(pending)
+        return pending
 
     async def enqueue_prepared(self, events: Sequence[Prepared]) -> list[Receipt]:
         """Take events that `prepare` made, all of them or none; return once the outcome of each is known.
@@ -99,16 +101,15 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         """
         if self._parts.disabled:
             return [Receipt(event.message_id, Accepted) for event in events]
-        pendings = [Pending(event, Receipt(event.message_id)) for event in events]
+        pendings = [Pending(event) for event in events]
         if not pendings:
             return []
         self._bind()
         offer = self._buffer.offer_all(pendings)
         if offer is not Offer.TAKEN:
             return [self._intake.turn_away(pending, offer) for pending in pendings]
-        receipts = [pending.receipt for pending in pendings]
-        await _settled(receipts[-1])  # Receipts are settled in the order of acceptance.
-        return receipts
+        await _settled(pendings[-1])  # Receipts are settled in the order of acceptance.
+        return list[Receipt](pendings)
 
     @property
     def waiting_s(self) -> float:

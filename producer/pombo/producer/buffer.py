@@ -15,17 +15,21 @@ from pombo.shared.prepared import Prepared
 _NOBODY = math.inf
 
 
-class Pending:
-    """One event that has no outcome yet; `at` is the monotonic time at which the buffer took it."""
+class Pending(Receipt):
+    """One event that has no outcome yet: a receipt that still holds what it is for.
 
-    __slots__ = ("at", "body", "ordering_key", "receipt", "type")
+    `at` is the monotonic time at which the buffer took it. One object for both: a busy bot has thousands, and Python's
+    garbage collector looks at each of them again and again.
+    """
 
-    def __init__(self, event: Prepared, receipt: Receipt) -> None:
+    __slots__ = ("at", "body", "ordering_key", "type")
+
+    def __init__(self, event: Prepared) -> None:
+        self.message_id, self.type, self.ordering_key, body = event
+        self._outcome = None
+        self._watchers = ()
         # A copy: orjson leaves its bytes in the 4 KB that it began with, and thousands of events wait here.
-        self.body = memoryview(event.body).tobytes()
-        self.type = event.type
-        self.ordering_key = event.ordering_key
-        self.receipt = receipt
+        self.body = b"%b" % body
         self.at = 0.0
 
     @property
@@ -77,7 +81,7 @@ class Buffer:
             self.events += 1
             self.bytes += size
             pending.at = self._now()
-            self._last = pending.receipt
+            self._last = pending
             self._queue.append(pending)
             wake = len(self._queue) >= self._wake_at
             if wake:
@@ -101,7 +105,7 @@ class Buffer:
             for pending in events:
                 pending.at = now
             if events:
-                self._last = events[-1].receipt
+                self._last = events[-1]
             self._queue.extend(events)
             wake = len(self._queue) >= self._wake_at
             if wake:

@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from pombo.shared.events import BaseEvent
+if TYPE_CHECKING:
+    from pombo.shared.events import BaseEvent
 
 R = TypeVar("R")
-Event = Mapping[str, Any] | BaseEvent
+Event: TypeAlias = "Mapping[str, Any] | BaseEvent"
 Object = Mapping[str, Any] | None
 Moment = datetime | str | None
 

@@ -1,11 +1,14 @@
 """The producer's copy of its source's settings."""
 
 import math
+from typing import TYPE_CHECKING
 
 from pombo.producer.steps import Ask, Flow
 from pombo.shared.clock import Clock
 from pombo.shared.keys import Keys
-from pombo.shared.sources import Source
+
+if TYPE_CHECKING:
+    from pombo.shared.sources import Source
 
 FRESH_S = 5.0
 """Seconds for which a copy is taken as it is."""
@@ -30,7 +33,7 @@ class Directory:
         """Read again at the next look."""
         self._read_at = -math.inf
 
-    def look(self, timeout_s: float) -> Flow[Source | None]:
+    def look(self, timeout_s: float) -> "Flow[Source | None]":
         """Return the source, or None if the registry holds no such source; an absent one is read each time.
 
         Raises:
@@ -38,6 +41,8 @@ class Directory:
         """
         if self._source is not None and self._clock.monotonic() - self._read_at < FRESH_S:
             return self._source
+        from pombo.shared.sources import Source
+
         stored = yield Ask(("HGET", self._keys.sources, self._name), timeout_s)
         if stored is None:
             self._source = None

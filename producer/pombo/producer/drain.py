@@ -14,7 +14,7 @@ import math
 import secrets
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from redis.exceptions import TimeoutError
 
@@ -29,7 +29,9 @@ from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError, StoredVersionError
 from pombo.shared.keys import Keys
-from pombo.shared.sources import Source
+
+if TYPE_CHECKING:
+    from pombo.shared.sources import Source
 
 TIMEOUTS_S = (5.0, 10.0)
 """Seconds for one command, longer each time that an answer stays out: a slow Redis is drained too."""
@@ -166,7 +168,7 @@ class Drain:
             batch = yield from self._let_go(name, lane, source, batch, more=left > 0)
         return batch is not None or left < BURST - 1
 
-    def _let_go(self, name: str, lane: _Lane, source: Source, done: _Batch, *, more: bool) -> Flow[_Batch | None]:
+    def _let_go(self, name: str, lane: _Lane, source: "Source", done: _Batch, *, more: bool) -> Flow[_Batch | None]:
         """Let appended events leave the spool; return the next append, noted in the same step, if there is `more`."""
         lane.failures = 0
         lane.room = min(lane.room * 2, _MOST)
@@ -179,7 +181,7 @@ class Drain:
         yield from lane.announcements.make(done.flush, TIMEOUTS_S[self._patience])
         return following
 
-    def _begin(self, name: str, lane: _Lane, source: Source, done: Attempt | None) -> Flow[_Batch | None]:
+    def _begin(self, name: str, lane: _Lane, source: "Source", done: Attempt | None) -> Flow[_Batch | None]:
         """Form the next append and note it, where `done` leaves in the same step; None: there is none."""
         while True:
             after = 0 if done is None else done.last
@@ -201,7 +203,7 @@ class Drain:
                 return None
             yield Disk(partial(self._spool.drop, name, batch.attempt))
 
-    def _formed(self, head: Head, source: Source) -> _Batch:
+    def _formed(self, head: Head, source: "Source") -> _Batch:
         attempt = head.attempt
         if attempt is None:
             self._sequence += 1

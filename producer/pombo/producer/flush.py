@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -13,7 +13,9 @@ from pombo.shared.batches import MAX_EVENTS, SEPARATOR, RecordBatch, encode
 from pombo.shared.connection import refused
 from pombo.shared.keys import Keys
 from pombo.shared.scripts import script
-from pombo.shared.sources import Source
+
+if TYPE_CHECKING:
+    from pombo.shared.sources import Source
 
 MAX_BATCHES = 64
 """Record batches in one append: keeps the script's run near a millisecond."""
@@ -25,6 +27,9 @@ SESSION_S = 172_800
 """Seconds for which Redis remembers a producer session after its last append."""
 
 
+_BETWEEN = len(SEPARATOR)
+
+
 @dataclass(slots=True)
 class _Draft:
     """A record batch that still takes events."""
@@ -32,13 +37,6 @@ class _Draft:
     partition: int
     bodies: list[bytes] = field(default_factory=list)
     raw: int = 0
-
-    def takes(self, size: int) -> bool:
-        return len(self.bodies) < MAX_EVENTS and self.raw + size <= MAX_RAW
-
-    def put(self, body: bytes) -> None:
-        self.bodies.append(body)
-        self.raw += len(body) + len(SEPARATOR)
 
 
 def cut(events: Sequence[Eventlike], partitions: int, *, whole: bool = False) -> tuple[int, list[_Draft]]:
@@ -51,17 +49,19 @@ def cut(events: Sequence[Eventlike], partitions: int, *, whole: bool = False) ->
     raw = count = 0
     for event in events:
         body = event.body
+        size = len(body)
         partition = event.hash % partitions
         draft = latest.get(partition)
-        if raw + len(body) > MAX_FLUSH_RAW and count and not whole:
+        if raw + size > MAX_FLUSH_RAW and count and not whole:
             break
-        if draft is None or not draft.takes(len(body)):
+        if draft is None or len(draft.bodies) == MAX_EVENTS or draft.raw + size > MAX_RAW:
             if len(drafts) == MAX_BATCHES and not whole:
                 break
             draft = latest[partition] = _Draft(partition)
             drafts.append(draft)
-        draft.put(body)
-        raw += len(body)
+        draft.bodies.append(body)
+        draft.raw += size + _BETWEEN
+        raw += size
         count += 1
     return count, drafts
 
@@ -78,7 +78,7 @@ class Flush:
     def __init__(
         self,
         events: Sequence[Eventlike],
-        source: Source,
+        source: "Source",
         keys: Keys,
         session: str,
         sequence: int,

@@ -36,13 +36,12 @@ class Intake:
         else:
             if self._disabled:
                 return Receipt(prepared.message_id, Accepted)
-            return Pending(prepared, Receipt(prepared.message_id))
+            return Pending(prepared)
         # Out here: a callback that fails is logged with what was being handled, and that may show a value.
         return self._refuse(event, reason, message, field)
 
     def turn_away(self, pending: Pending, offer: Offer) -> Receipt:
         """Reject a sound event that the buffer did not take."""
-        receipt = pending.receipt
         name = self._options.source
         if offer is Offer.CLOSED:
             reason: Reason = "closed"
@@ -54,10 +53,10 @@ class Intake:
                 f"{self._options.buffer_bytes:,} bytes of source {name!r} that Redis has not taken; "
                 "see `pombo status`, enqueue more slowly, or set when_full='block'"
             )
-        rejected = Rejected(reason, message, None, receipt.message_id)
-        receipt.settle(rejected)
+        rejected = Rejected(reason, message, None, pending.message_id)
+        pending.settle(rejected)
         self._rejections.report(rejected, pending)
-        return receipt
+        return pending
 
     def _refuse(self, event: Event, reason: Reason, message: str, field: str) -> Receipt:
         message_id = _message_id(event)

@@ -17,6 +17,7 @@ first of them. An event leaves by its outcome, in the order of acceptance:
 import math
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pombo.producer.announcements import Announcements
 from pombo.producer.buffer import Buffer, Pending
@@ -35,7 +36,9 @@ from pombo.shared.batches import MAX_EVENTS
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError, StoredVersionError
 from pombo.shared.keys import Keys
-from pombo.shared.sources import Source
+
+if TYPE_CHECKING:
+    from pombo.shared.sources import Source
 
 SLACK_S = 0.02
 """Events this near to the end of their budget are given up together: no attempt fits into less."""
@@ -127,7 +130,7 @@ class Outbox:
         """Settle all receipts in a forked child: the events belong to the parent. Touches no lock."""
         self._buffer.take(self._options.buffer_events, self._taken)
         for pending in self._taken:
-            pending.receipt.abandon(Rejected("unconfirmed", message, None, pending.receipt.message_id))
+            pending.abandon(Rejected("unconfirmed", message, None, pending.message_id))
 
     def _take(self) -> None:
         self._buffer.take(MAX_BATCHES * MAX_EVENTS, self._taken)
@@ -234,7 +237,7 @@ class Outbox:
             logger.warning("%d events of source %s were not spooled: %s", len(self._taken), self._options.source, error)
         self._trouble = trouble
 
-    def _form(self, source: Source) -> Flush:
+    def _form(self, source: "Source") -> Flush:
         """The flush under way, or a new one of the oldest events; a doubtful one stays as it is."""
         flush = self._flush
         if flush is None or (not flush.doubtful and flush.source is not source):
@@ -353,12 +356,14 @@ class Outbox:
     def _take_leave(self, done: list[Pending], outcome: type[Accepted | Spooled]) -> None:
         """Let events go that are durable."""
         for pending in done:
-            pending.receipt.settle(outcome)
+            pending.settle(outcome)
         self._leave(done)
         self._flush = None
         self._trouble = None
         self._failures = 0
         self._metrics.accepted(self._options.source, done, self._clock.monotonic())
+        for pending in done:
+            pending.body = b""  # Bots may keep receipts for long.
 
     def _fail(self, count: int) -> None:
         """Reject the oldest events: `unconfirmed` where they may be queued, else for the trouble."""
@@ -372,7 +377,7 @@ class Outbox:
             (trouble.in_doubt if index < doubtful else trouble).rejection(pending) for index, pending in enumerate(done)
         ]
         for pending, outcome in zip(done, outcomes, strict=True):
-            pending.receipt.settle(outcome)
+            pending.settle(outcome)
         self._leave(done)
         if flush is not None and count:
             flush.count -= min(count, flush.count)

@@ -1,6 +1,7 @@
 """What both clients are made of: the options, the settings, and the core that they drive."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pombo.producer.buffer import Buffer
 from pombo.producer.intake import Intake
@@ -12,7 +13,9 @@ from pombo.producer.spools import keeper_of
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import line, redact, redis_url
 from pombo.shared.redisurl import read_usable
-from pombo.shared.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from pombo.shared.settings import Settings
 
 CLOSE_SLACK_S = 1.0
 """Seconds beyond the budgets for which closing waits: a name server can hang longer than any timeout."""
@@ -31,12 +34,17 @@ class Parts:
         self,
         options: Options,
         *,
-        settings: Settings | None,
+        settings: "Settings | None",
         url: str | None,
         on_rejected: OnRejected | None,
         clock: Clock | None,
         metrics: Metrics | None,
     ) -> None:
+        # Now, as the import of this package is light, and later, amid a call or in a thread, a fork could cut it short.
+        import pombo.shared.events
+        import pombo.shared.sources  # noqa: F401
+        from pombo.shared.settings import read_settings
+
         self.options = options
         self.clock = clock or SystemClock()
         self._settings = settings or read_settings()

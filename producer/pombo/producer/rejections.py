@@ -68,7 +68,7 @@ class Rejections:
         self._logged_at: dict[Reason, float] = {}
         self._silent: dict[Reason, int] = {}
 
-    def report(self, rejected: Rejected, event: Event | Pending) -> None:
+    def report(self, rejected: Rejected, event: "Event | Pending") -> None:
         """Count and log a rejection, and hand it to `on_rejected` with the event.
 
         An event that was sound is handed over as it was to be sent, with its messageId and timestamp; any

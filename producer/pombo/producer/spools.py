@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from pombo.producer.rejections import logger
 from pombo.shared.clock import Clock
 from pombo.shared.connection import redact
-from pombo.shared.settings import Settings
 
 if TYPE_CHECKING:  # SQLite is loaded only where there is a spool.
     from pombo.producer.drainer import Drainer
     from pombo.producer.spool import Spool
+    from pombo.shared.settings import Settings
 
 
 EXIT_S = 1.0
@@ -37,7 +37,7 @@ _lock = threading.RLock()
 _keepers: dict[Path, SpoolKeeper] = {}
 
 
-def keeper_of(settings: Settings, url: Callable[[], str], clock: Clock) -> SpoolKeeper | None:
+def keeper_of(settings: "Settings", url: Callable[[], str], clock: Clock) -> SpoolKeeper | None:
     """The spool that the settings name, if they do.
 
     A folder belongs to one Redis: what it holds goes to where the newest producer's events go.

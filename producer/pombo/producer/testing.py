@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import orjson
 
-from pombo.producer.buffer import Offer
+from pombo.producer.buffer import Offer, Pending
 from pombo.producer.calls import Calls, Event
 from pombo.producer.intake import Intake
 from pombo.producer.metrics import NoMetrics
@@ -66,22 +66,21 @@ class _Memory:
 
     def _receive(self, event: Event, ordering_key: str | None, strict: bool) -> Receipt:
         pending = self._intake.admit(event, ordering_key, strict)
-        if isinstance(pending, Receipt):
+        if not isinstance(pending, Pending):
             return pending
         if self.closed:
             return self._intake.turn_away(pending, Offer.CLOSED)
-        receipt = pending.receipt
         if self._order is not None and self._order[2] > 0:
             reason, message, times = self._order
             self._order = (reason, message, times - 1)
-            rejected = Rejected(reason, message, None, receipt.message_id)
-            receipt.settle(rejected)
+            rejected = Rejected(reason, message, None, pending.message_id)
+            pending.settle(rejected)
             self._rejections.report(rejected, pending)
-            return receipt
+            return pending
         self.events.append(orjson.loads(pending.body))
         self.ordering_keys.append(pending.ordering_key)
-        receipt.settle(self._outcome)
-        return receipt
+        pending.settle(self._outcome)
+        return pending
 
 
 class FakeProducer(_Memory, Calls[Receipt]):

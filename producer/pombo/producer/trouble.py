@@ -25,7 +25,7 @@ class Trouble:
 
     def rejection(self, pending: Pending) -> Rejected:
         """The outcome of an event that is given up."""
-        return Rejected(self.reason, self.message, None, pending.receipt.message_id)
+        return Rejected(self.reason, self.message, None, pending.message_id)
 
 
 def unwritten(where: str, error: BaseException | None) -> Trouble:

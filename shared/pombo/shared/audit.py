@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from pombo.shared.batches import VERSION as BATCH_VERSION
+from pombo.shared.batches import READABLE
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.losses import Losses, read_fleet_losses
@@ -92,7 +92,7 @@ async def audit_source(redis: Redis, keys: Keys, source: Source) -> SourceAudit:
     of = keys.of(source.name)
     streams = [key for p in range(source.partitions) for key in (of.stream(p), of.record(p))]
     touched = [of.ledger, of.dead, of.losses, *streams]
-    reply = await script("recount").acall(redis, touched, [BATCH_VERSION, RECORD_VERSION, PAGE])
+    reply = await script("recount").acall(redis, touched, [READABLE[0], READABLE[-1], RECORD_VERSION, PAGE])
     return judge(source, Recount.parse(reply))
 
 

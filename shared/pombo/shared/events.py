@@ -7,7 +7,6 @@ field, then the values. `prepared.prepare` runs a quicker check in their place.
 
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -22,23 +21,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from pombo.shared.errors import InvalidEvent
-from pombo.shared.shapes import FIELDS, SHAPES, named, shape_of
+from pombo.shared.shapes import FIELDS, MAX_MESSAGE_ID, MAX_PROPERTIES, SHAPES, named, shape_of
 from pombo.shared.values import clean, instant
-
-MAX_MESSAGE_ID = 100
-"""Characters of a messageId (Segment: "limited to 100")."""
-
-MAX_PROPERTIES = 10_000
-"""Keys of `properties` or of another object field; Segment silently drops those beyond."""
-
-LIBRARY = {"name": "pombo", "version": version("pombo")}
-
-
-def with_library(context: dict[str, Any] | None) -> dict[str, Any]:
-    """A context that names the sending library: the caller's if it has one, else pombo's in a copy."""
-    if context is None:
-        return {"library": LIBRARY}
-    return context if context.get("library") is not None else {**context, "library": LIBRARY}
 
 
 def _text(value: object, info: ValidationInfo) -> str:
@@ -84,7 +68,10 @@ MessageId = Annotated[Text, AfterValidator(_short)]
 class BaseEvent(BaseModel):
     """What all events carry: at least one of the ids, and what pombo fills in when it is absent."""
 
-    model_config = ConfigDict(alias_generator=to_camel, extra="allow", frozen=True, hide_input_in_errors=True)
+    # Built at the first event that needs a model: nearly none does, and bots import this.
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="allow", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
     type: str
     user_id: Text | None = None
     anonymous_id: Text | None = None

@@ -3,6 +3,7 @@
 A bot's process is never configured by us and has no structlog, so only the functions here import it.
 """
 
+import json
 import logging
 import os
 import re
@@ -149,7 +150,15 @@ def _json() -> "list[Processor]":
     from structlog.tracebacks import ExceptionDictTransformer
 
     # Local variables may hold people's data, so tracebacks go without them.
-    return [ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), redact, JSONRenderer()]
+    return [ExceptionRenderer(ExceptionDictTransformer(show_locals=False)), redact, JSONRenderer(_dumps)]
+
+
+def _dumps(event: "EventDict", **options: Any) -> str:
+    """An event's JSON; what orjson does not write, such as a surrogate alone, the standard library does, slowly."""
+    try:
+        return orjson.dumps(event, options.get("default")).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(event, **options)
 
 
 def _console(*, colors: bool) -> "list[Processor]":

@@ -4,16 +4,20 @@
 what it fully understands; everything else — repairs, every refusal — goes to the models, the specification.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pombo.shared.errors import InvalidEvent
-from pombo.shared.events import MAX_MESSAGE_ID, MAX_PROPERTIES, BaseEvent, parse, with_library
-from pombo.shared.shapes import FIELDS, named, shape_of
-from pombo.shared.values import clean, dumps, instant, is_plain, mend, stamp
+from pombo.shared.messageids import new_message_id
+from pombo.shared.shapes import FIELDS, MAX_MESSAGE_ID, MAX_PROPERTIES, named, shape_of
+from pombo.shared.values import clean, dumps, instant, is_plain, mend, written
 
+if TYPE_CHECKING:
+    from pombo.shared.events import BaseEvent
+
+LIBRARY = {"name": "pombo", "version": version("pombo")}
 MAX_BYTES = 32_000
 """Bytes of one serialised event: Segment's 32 KB, read strictly (33,087 B are known to be refused)."""
 
@@ -29,15 +33,8 @@ class Prepared(NamedTuple):
     body: bytes
 
 
-def new_message_id() -> str:
-    """A random UUID (version 4) as text, from the system's randomness, so that forks do not repeat it."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-
-
 def prepare(
-    event: Mapping[str, Any] | BaseEvent,
+    event: "Mapping[str, Any] | BaseEvent",
     *,
     now: datetime,
     new_id: Callable[[], str] = new_message_id,
@@ -49,8 +46,8 @@ def prepare(
     `now` is the timestamp of an event without one; `ordering_key` defaults to the userId, else the
     anonymousId; for `strict` see `events.parse`. The event is not changed. Raises `InvalidEvent`.
     """
-    if isinstance(event, BaseEvent):
-        event, strict = event.fields(), False
+    if type(event) is not dict:
+        event, strict = _unwrapped(event, strict)
     shape = shape_of(event)
     fields = named(event, shape, strict=strict)
     try:
@@ -72,11 +69,20 @@ def prepare_by_model(
     strict: bool = True,
 ) -> Prepared:
     """Do what `prepare` does by way of the models: slower, and right by definition."""
+    from pombo.shared.events import parse
+
     model = parse(event, strict=strict)
     fields = model.fields()
     del fields["type"]
     wire = _wire(fields, model.type, now, new_id)
     return _sealed(wire, dumps(wire), ordering_key)
+
+
+def _unwrapped(event: "Mapping[str, Any] | BaseEvent", strict: bool) -> tuple[Mapping[str, Any], bool]:
+    """The fields of a model, whose foreign ones were allowed when it was made; else what was given."""
+    from pombo.shared.events import BaseEvent
+
+    return (event.fields(), False) if isinstance(event, BaseEvent) else (event, strict)
 
 
 def _is_sound(fields: dict[str, Any]) -> bool:
@@ -86,31 +92,41 @@ def _is_sound(fields: dict[str, Any]) -> bool:
     """
     if "timestamp" in fields:
         fields["timestamp"] = instant(fields["timestamp"])
+    plain = True
     for name, value in fields.items():
-        if not _is_of_kind(value, _KINDS.get(name)):
+        kind = _KINDS.get(name)
+        if kind is str:
+            if type(value) is not str or not value:
+                return False
+        elif kind is dict:
+            if type(value) is not dict or len(value) > MAX_PROPERTIES:
+                return False
+            plain = plain and is_plain(value, 2)
+        elif kind is None:
+            plain = plain and is_plain([value])
+        elif type(value) is not kind:
             return False
     if len(fields.get("messageId", "")) > MAX_MESSAGE_ID:
         return False
-    if not is_plain(fields):
+    if not plain:
         odd = {name: value for name, value in fields.items() if _KINDS.get(name) is not datetime}
         fields.update({name: clean(value, name) for name, value in odd.items()})
     return True
 
 
-def _is_of_kind(value: Any, kind: type | None) -> bool:
-    if kind is str:
-        return type(value) is str and value != ""
-    if kind is dict:
-        return type(value) is dict and len(value) <= MAX_PROPERTIES
-    return kind is None or type(value) is kind
-
-
 def _wire(fields: dict[str, Any], kind: str, now: datetime, new_id: Callable[[], str]) -> dict[str, Any]:
     """Complete sound fields; `messageId` comes first, so that a worker can read it without parsing."""
     wire = {"messageId": fields.get("messageId") or new_id(), "type": kind, **fields}
-    wire["timestamp"] = stamp(fields.get("timestamp", now))
-    wire["context"] = with_library(fields.get("context"))
+    wire["timestamp"] = written(fields.get("timestamp", now))
+    wire["context"] = _with_library(fields.get("context"))
     return wire
+
+
+def _with_library(context: dict[str, Any] | None) -> dict[str, Any]:
+    """A context that names the sending library: the caller's if it has one, else pombo's in a copy."""
+    if context is None:
+        return {"library": LIBRARY}
+    return context if context.get("library") is not None else {**context, "library": LIBRARY}
 
 
 def _sealed(wire: dict[str, Any], body: bytes, ordering_key: str | None) -> Prepared:

@@ -2,7 +2,7 @@
 
 Each file in `lua/` opens with its contract: KEYS, ARGV, what it returns, its cost. A line `--include NAME` is
 replaced by `lua/NAME.lua`. Every script is idempotent and does all its checks before its first write, because a
-Lua error does not roll back.
+Lua error does not roll back; the one check that writes, a claim's addition of ids, takes back what it wrote.
 """
 
 import hashlib

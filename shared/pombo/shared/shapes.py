@@ -6,18 +6,24 @@ Keys that SDKs send beside the fields: `DROPPED` are set by Segment, or by the w
 write key has no business in a queue); `PASSED` are handed on, since Segment reads them.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, NamedTuple
-
-from pydantic.alias_generators import to_snake
 
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.values import mend, shortened
 
 DROPPED = frozenset({"type", "sentAt", "writeKey", "receivedAt", "originalTimestamp", "version", "projectId"})
 PASSED = frozenset({"_metadata", "channel"})
+
+
+MAX_MESSAGE_ID = 100
+"""Characters of a messageId (Segment: "limited to 100")."""
+
+MAX_PROPERTIES = 10_000
+"""Keys of `properties` or of another object field; Segment silently drops those beyond."""
 
 
 class Rule(NamedTuple):
@@ -30,12 +36,14 @@ class Rule(NamedTuple):
 class Shape(NamedTuple):
     """What one type of event may carry, and what it must.
 
-    `names` maps each accepted spelling to Segment's name, `required` a name to the code of its absence.
+    `names` maps each accepted spelling to Segment's name, `required` a name to the code of its absence. `own` are
+    Segment's names alone, and `type`.
     """
 
     type: str
     names: Mapping[str, str]
     required: Mapping[str, str]
+    own: frozenset[str]
 
 
 FIELDS = {
@@ -56,9 +64,13 @@ FIELDS = {
 _COMMON = ("userId", "anonymousId", "context", "integrations", "timestamp", "messageId")
 
 
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name)
+
+
 def _shape(kind: str, *own: str, **required: str) -> Shape:
-    names = {spelling: name for name in _COMMON + own for spelling in (name, to_snake(name))}
-    return Shape(kind, names, required)
+    names = {spelling: name for name in _COMMON + own for spelling in (name, _snake(name))}
+    return Shape(kind, names, required, frozenset({"type", *names.values()}))
 
 
 SHAPES = {
@@ -76,7 +88,7 @@ SHAPES = {
 
 def shape_of(event: Mapping[str, Any]) -> Shape:
     """The shape that an event's `type` names; raise `InvalidEvent` if it names none."""
-    if not isinstance(event, Mapping):
+    if type(event) is not dict and not isinstance(event, Mapping):
         raise InvalidEvent("", "not_an_event", f"an event is a dict or a model, not {type(event).__name__}")
     kind = event.get("type")
     if kind is None:
@@ -93,7 +105,12 @@ def named(event: Mapping[str, Any], shape: Shape, *, strict: bool = True) -> dic
     The values are the caller's own, unchecked. An unknown key stays, unless `strict`. Raises `InvalidEvent`
     for that, for a field given twice and for a missing one.
     """
-    fields: dict[str, Any] = {}
+    if type(event) is dict and shape.own.issuperset(event):  # As nearly always: no other spelling, nothing foreign.
+        fields = {name: value for name, value in event.items() if value is not None}
+        del fields["type"]
+        _check_presence(fields, shape)
+        return fields
+    fields = {}
     for key, value in event.items():
         name = shape.names.get(key)
         if name is None:

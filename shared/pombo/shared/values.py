@@ -26,7 +26,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel
 
 from pombo.shared.errors import InvalidEvent
 
@@ -48,6 +47,8 @@ def is_plain(container: dict[str, Any] | list[Any], depth: int = 1) -> bool:
     if depth > MAX_DEPTH:
         return False
     values: Iterable[Any] = container.values() if isinstance(container, dict) else container
+    if _SCALARS.issuperset(map(type, values)):
+        return True
     for value in values:
         kind = type(value)
         if kind in _SCALARS:
@@ -94,6 +95,13 @@ def stamp(moment: datetime) -> str:
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC) if moment.utcoffset() else moment.replace(tzinfo=UTC)
     return datetime.isoformat(moment, "T", "microseconds")[:-6] + "Z"
+
+
+def written(moment: datetime) -> str | orjson.Fragment:
+    """What `dumps` writes as `stamp(moment)`, four times as quickly for an instant that is now."""
+    if moment.tzinfo is UTC and moment.microsecond:
+        return orjson.Fragment(orjson.dumps(moment, option=orjson.OPT_UTC_Z))
+    return stamp(moment)
 
 
 def instant(given: object) -> datetime:
@@ -190,6 +198,8 @@ def _members(value: dict[Any, Any], path: str) -> Iterator[tuple[str, Any]]:
 
 def _unwrapped(value: object, path: str) -> object:
     """Take one step towards plain values; whatever a caller's own class raises becomes a refusal."""
+    from pydantic import BaseModel
+
     try:
         if isinstance(value, datetime):
             return stamp(value)

@@ -15,7 +15,7 @@ from ops.cli.commands import Cli, events, said
 from pombo.ops.cli.lines import MAX_LINE, read_lines
 from pombo.shared import batches
 from pombo.shared.keys import Keys
-from pombo.shared.prepared import new_message_id
+from pombo.shared.messageids import new_message_id
 from producer.proxy import Proxy
 
 

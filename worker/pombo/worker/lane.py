@@ -13,7 +13,7 @@ from pombo.shared.sources import Source
 from pombo.worker.delivery import Delivery, Tools
 from pombo.worker.holding import Holding
 from pombo.worker.limit import Closed
-from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_EVENTS, Share, pack
+from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS, Share, pack
 from pombo.worker.parts import Part
 from pombo.worker.store import Claim, RawEntry, SourceStore, new_token
 
@@ -25,14 +25,18 @@ _SHUT_POLL_S: Final = 30.0
 _CRASHED_S: Final = 1.0
 _PROMPT_S: Final = 0.1
 _POLL_S: Final = 30.0
+_CLAIMS_AT_ONCE: Final = 4
+"""Of one source: enough to hide the way to Redis, and so few that none waits for long behind the others."""
+_FULL_SHARE: Final = 4
+"""A request of a quarter of what it may hold is full enough not to wait for company."""
 
 
 class Lane:
     """Dispatch one source's partitions that this worker holds.
 
-    A loop that wakes at hints, at finished requests and at timers: resume records of partitions just leased, read
-    ahead, claim for as many requests as are ready, and let each run as a task of its own. One request at most is
-    in flight for a partition.
+    A loop that wakes at hints, at finished claims and requests, and at timers: resume records of partitions just
+    leased, read ahead, and have a task claim for each request that is ready, and another one send it. One request at
+    most is in flight for a partition. Thin requests wait while a claim is under way, and grow; full ones do not.
     """
 
     def __init__(self, source: Source, write_key: str, version: int, store: SourceStore, tools: Tools) -> None:
@@ -52,6 +56,8 @@ class Lane:
         self._changed = asyncio.Event()
         self._shut_until = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claims: set[asyncio.Task[None]] = set()
+        self._turned_away = False
 
     # -- what the pool tells it -----------------------------------------------------------------------------------
 
@@ -93,7 +99,7 @@ class Lane:
     @property
     def busy(self) -> bool:
         """Whether requests are under way."""
-        return bool(self._tasks) or not self._idle.is_set()
+        return bool(self._tasks or self._claims) or not self._idle.is_set()
 
     def released(self) -> list[Holding]:
         """Partitions that are done leaving: their leases may be handed back."""
@@ -124,23 +130,30 @@ class Lane:
 
     async def run(self) -> None:
         """Dispatch until cancelled."""
-        while True:
-            await self._sleep()
-            if self.stopping:
-                continue
-            try:
-                await self._resume()
-                await self._fill()
-                await self._launch()
-            except Exception:
-                log.exception("lane.crashed", source=self.source.name)
-                self._back_off()
+        try:
+            while True:
+                await self._sleep()
+                if not self.stopping:
+                    await self._dispatch()
+        finally:
+            for claim in self._claims:
+                claim.cancel()
+
+    async def _dispatch(self) -> None:
+        try:
+            await self._resume()
+            self._launch()
+            await self._fill()
+            self._launch()
+        except Exception:
+            log.exception("lane.crashed", source=self.source.name)
+            self._back_off()
 
     async def finished(self) -> None:
-        """Wait until no request is under way."""
+        """Wait until no claim and no request is under way."""
         await self._idle.wait()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks or self._claims:
+            await asyncio.wait([*self._tasks, *self._claims])
 
     def abandon(self) -> None:
         """Cancel the requests under way; their records say what is still to do."""
@@ -168,7 +181,7 @@ class Lane:
 
     async def _resume_one(self, holding: Holding) -> None:
         try:
-            with self._claiming([holding]):
+            with self._claiming(holding):
                 part = await self.store.resume(holding.partition, holding.lease)
         except (StoredVersionError, CorruptBatchError) as error:
             await self._block(holding, error)
@@ -181,16 +194,14 @@ class Lane:
             self._start([(holding, part)], Delivery(self, [part], sends=part.attempts))
 
     @contextmanager
-    def _claiming(self, holdings: Sequence[Holding]) -> Iterator[None]:
-        """Keep leases from being handed back while a record may come into our hands."""
-        for holding in holdings:
-            holding.claiming = True
+    def _claiming(self, holding: Holding) -> Iterator[None]:
+        """Keep a lease from being handed back while a record may come into our hands."""
+        holding.claiming = True
         self._idle.clear()
         try:
             yield
         finally:
-            for holding in holdings:
-                holding.claiming = False
+            holding.claiming = False
             self._idle.set()
 
     def _wanted(self, holding: Holding) -> bool:
@@ -202,10 +213,15 @@ class Lane:
         if not wanted or self._is_shut():
             return
         asked = [(h.partition, h.behind, self._count(h)) for h in wanted]
+        for holding in wanted:
+            # Before the read: a wake-up that comes while it is under way may tell of an entry that it misses.
+            holding.hungry = False
         replies = await self.store.read(asked)
         for holding, (_, behind, count), entries in zip(wanted, asked, replies, strict=True):
             if self._ours(holding) and holding.behind == behind:
                 await self._take_in(holding, entries, full=len(entries) == count)
+            else:
+                holding.hungry = True
 
     def _wants_entries(self, holding: Holding) -> bool:
         ready = holding.hungry and not holding.fresh and not holding.leaving and not holding.blocked
@@ -219,7 +235,7 @@ class Lane:
         return max(_READ_IN_NEED, min(_READ_AT_ONCE, int(MAX_CLAIM_EVENTS / holding.batch_events) + 1))
 
     async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
-        holding.hungry = full
+        holding.hungry |= full
         events = holding.events_ahead
         for raw in entries:
             if holding.ahead and (self.tools.room.full or events >= MAX_CLAIM_EVENTS):
@@ -272,13 +288,35 @@ class Lane:
             await self.store.note_block(holding.partition, str(error))
         holding.blocked = str(error)
 
-    async def _launch(self) -> None:
-        idle = [h for h in self.holdings.values() if h.part is None and h.ahead and not h.leaving and not h.fresh]
+    def _launch(self) -> None:
+        """Begin claims for what is read ahead."""
         if self._is_shut():
             return
-        for shares in pack([holding.waiting() for holding in idle], max_events=self._most()):
-            if not await self._claim(shares):
+        idle = [h for h in self.holdings.values() if h.part is None and h.ahead and self._wanted(h)]
+        idle = [h for h in idle if not (h.claiming or h.fresh)]
+        for shares in pack([holding.waiting() for holding in idle], max_events=self._most()) if idle else ():
+            if len(self._claims) >= self._abreast(shares):
                 return
+            self._begin(shares)
+
+    def _abreast(self, shares: Sequence[Share]) -> int:
+        """Claims that may be under way with one for these shares.
+
+        One where a gate may shut: then the others would be made in vain.
+        """
+        gated = self.store.limit.rate or self.store.pace or self._turned_away
+        events, size = sum(share.events for share in shares), sum(share.bytes for share in shares)
+        full = _FULL_SHARE * events >= MAX_CLAIM_EVENTS or _FULL_SHARE * size >= MAX_REQUEST_BYTES
+        return _CLAIMS_AT_ONCE if full and not gated else 1
+
+    def _begin(self, shares: Sequence[Share]) -> None:
+        holdings = [self.holdings[share.partition] for share in shares]
+        for holding in holdings:
+            holding.claiming = True
+        parts = [self._part(holding, share) for holding, share in zip(holdings, shares, strict=True)]
+        claim = asyncio.create_task(self._claim(holdings, parts, self.tools.clock.monotonic()))
+        self._claims.add(claim)
+        claim.add_done_callback(lambda done: self._end_claim(done, holdings))
 
     def _most(self) -> int:
         """Events a request may take, so that nobody waits long: a quarter of the burst, 0.1 s of the pace."""
@@ -286,26 +324,27 @@ class Lane:
         most = min(MAX_REQUEST_EVENTS, limit.burst / 4) if limit.rate else MAX_REQUEST_EVENTS
         return max(1, int(min(most, pace / 10) if pace else most))
 
-    async def _claim(self, shares: Sequence[Share]) -> bool:
-        """Claim for one request and start it; False when the gate is shut."""
-        shares = [s for s in shares if (h := self.holdings.get(s.partition)) is not None and self._wanted(h)]
-        holdings = [self.holdings[share.partition] for share in shares]
-        parts = [self._part(self.holdings[s.partition], s) for s in shares]
-        if not parts:
-            return True
-        begun = self.tools.clock.monotonic()
-        with self._claiming(holdings):
-            claim = await self.store.claim(parts)
+    async def _claim(self, holdings: Sequence[Holding], parts: Sequence[Part], begun: float) -> None:
+        """Claim for one request, and start it."""
+        claim = await self.store.claim(parts)
         # A claim that was repeated may have asked the gate long ago; then it is asked again.
         prompt = self.tools.clock.monotonic() - begun < _PROMPT_S
         ready = self._sort(holdings, parts, claim)
         if ready:
             delivery = Delivery(self, [part for _, part in ready], probe=claim.probe, prompt=prompt)
             self._start(ready, delivery)
+        self._turned_away = claim.closed is not None
         if claim.closed is not None:
             self._shut(claim.closed)
-            return False
-        return True
+
+    def _end_claim(self, claim: asyncio.Task[None], holdings: Sequence[Holding]) -> None:
+        self._claims.discard(claim)
+        for holding in holdings:
+            holding.claiming = False
+        if not claim.cancelled() and (error := claim.exception()):
+            log.error("lane.crashed", source=self.source.name, exc_info=error)
+            self._back_off()
+        self._woken.set()
 
     def _part(self, holding: Holding, share: Share) -> Part:
         entries = [holding.ahead[index] for index in range(share.entries)]
@@ -337,8 +376,12 @@ class Lane:
         longest = closed.wait_s if closed.reason == "rate" else _SHUT_POLL_S
         self._shut_until = self.tools.clock.monotonic() + min(closed.wait_s, longest)
         if closed.wait_s > 1:
-            for holding in self.holdings.values():
+            for holding in self._unclaimed():
                 holding.forget(self.tools.room)
+
+    def _unclaimed(self) -> list[Holding]:
+        """Partitions for which no claim is under way: one names entries that are read ahead."""
+        return [holding for holding in self.holdings.values() if not holding.claiming]
 
     def _start(self, pairs: Sequence[tuple[Holding, Part]], delivery: Delivery) -> None:
         task = asyncio.create_task(delivery.run())
@@ -356,7 +399,7 @@ class Lane:
         for holding, part in pairs:
             self.tools.room.used -= sum(entry.raw for entry in part.entries)
             holding.part = holding.delivery = None
-            holding.hungry = True
+            holding.hungry |= part.behind is None or part.behind > len(holding.ahead)
             if part.todo or failed or task.cancelled():
                 holding.forget(self.tools.room)
                 holding.fresh = True
@@ -380,7 +423,7 @@ class Lane:
     def _back_off(self) -> None:
         """What crashed once may crash again: try in a second, not at once."""
         self._shut_until = self.tools.clock.monotonic() + 1.0
-        for holding in self.holdings.values():
+        for holding in self._unclaimed():
             holding.forget(self.tools.room)
             holding.fresh = True
         self._woken.set()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 from pombo.shared.keys import SourceKeys
 from pombo.shared.logs import get_logger
@@ -34,13 +35,16 @@ class Memory:
 
     async def live(self, window_s: float, limit: int = 0) -> Table:
         """The table to hash for, where `limit` ids at most (0: any) are remembered for `window_s` seconds."""
-        if not self.table.version:
-            redis = self._link.redis
-            stored = await self._link.run("ids", lambda: redis.hmget(self.key, ["version", "table", "count"]))
-            self._load(stored)
-        # Before ids are added, not after: a generation that is due would take them into buckets about to end.
-        await self.rotate(window_s, limit)
-        return self.table
+        while True:
+            if not self.table.version:
+                self._load(await self._link.run("ids", self._stored))
+            # Before ids are added, not after: a generation that is due would take them into buckets about to end.
+            await self.rotate(window_s, limit)
+            if self.table.version:  # Meanwhile another delivery may have found it `outdated`.
+                return self.table
+
+    async def _stored(self) -> Any:
+        return await self._link.redis.hmget(self.key, ["version", "table", "count"])
 
     async def rotate(self, window_s: float, limit: int = 0) -> None:
         """Begin a new generation if one is due, and free what the last ones held."""
@@ -73,9 +77,13 @@ class Memory:
         """Read the table again next time: somebody began a new generation."""
         self.table = Table()
 
-    def buckets(self, spread: int) -> list[str]:
-        """Where an id of this spread may be remembered, newest generation first."""
-        return [self._keys.bucket(g.number, spread % g.buckets) for g in self.table.generations]
+    def buckets(self, spreads: Sequence[int]) -> list[str]:
+        """Where ids of these spreads may be remembered: one bucket an id in the newest generation, then in the next."""
+        names: list[str] = []
+        for generation in self.table.generations:
+            prefix, buckets = self._keys.buckets(generation.number), generation.buckets
+            names += [f"{prefix}{spread % buckets}" for spread in spreads]
+        return names
 
 
 def _seconds(milliseconds: int | None) -> str:

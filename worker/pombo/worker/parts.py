@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from pombo.shared.deadletters import Attempt
 from pombo.worker.packing import MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS
@@ -49,7 +50,8 @@ class Part:
     """One partition's record in flight, as its worker sees it.
 
     `todo` holds the indices of unfinished events. Times are ms of Redis' clock, 0 for none: `unknown_since` is the
-    first send whose outcome is unknown, `failing_since` when the present run of failures began.
+    first send whose outcome is unknown, `failing_since` when the present run of failures began. `behind` is how many
+    entries its stream had behind it when it was finished; None: not known.
     """
 
     partition: int
@@ -61,14 +63,21 @@ class Part:
     attempts: int = 1
     unknown_since: int = 0
     failing_since: int = 0
+    behind: int | None = None
 
     def __post_init__(self) -> None:
         if not self.bodies:
-            self.bodies = [body for entry in self.entries for body in entry.bodies]
+            self.bodies = [*chain.from_iterable(entry.bodies for entry in self.entries)]
 
     def mark(self, done: str) -> None:
         """Take over the record's bitmap: one character an event, 1 = finished."""
-        self.todo = [index for index, state in enumerate(done) if state == "0"]
+        # Nearly always nothing of it is: then no event is looked at by itself, here as further on.
+        self.todo = [index for index, state in enumerate(done) if state == "0"] if "1" in done else [*range(len(done))]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it is unfinished."""
+        return len(self.todo) == len(self.bodies)
 
     def accepted_ms(self, index: int) -> int:
         """When the event at `index` was accepted, in ms of Redis' clock."""
@@ -104,7 +113,11 @@ class Chunk:
 
     def bodies(self) -> list[bytes]:
         """The serialised events, in order."""
-        return [part.bodies[index] for part, indices in self.slices for index in indices]
+        found: list[bytes] = []
+        for part, indices in self.slices:
+            whole = len(indices) == len(part.bodies)
+            found += part.bodies if whole else [part.bodies[index] for index in indices]
+        return found
 
     def without(self, lost: Iterable[Part]) -> "Chunk":
         """The chunk less the parts that are no longer ours."""
@@ -142,6 +155,9 @@ class Chunk:
 
 def chunks(parts: Iterable[Part], sends: int) -> list[Chunk]:
     """All unfinished events of `parts`, in order, in chunks that respect Segment's limits for a request."""
+    parts = list(parts)
+    if all(part.whole for part in parts) and _fit(parts):
+        return [Chunk([(part, [*part.todo]) for part in parts], sends)] if parts else []
     made: list[Chunk] = []
     slices: list[tuple[Part, list[int]]] = []
     events = size = 0
@@ -161,6 +177,15 @@ def chunks(parts: Iterable[Part], sends: int) -> list[Chunk]:
     if slices:
         made.append(Chunk(slices, sends))
     return made
+
+
+def _fit(parts: Iterable[Part]) -> bool:
+    """Whether all events of `parts` fit into one request."""
+    events = size = 0
+    for part in parts:
+        events += len(part.bodies)
+        size += sum(map(len, part.bodies)) + len(part.bodies)
+    return events <= MAX_REQUEST_EVENTS and size <= MAX_REQUEST_BYTES
 
 
 def ranges(indices: Sequence[int]) -> list[list[int]]:

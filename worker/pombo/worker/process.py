@@ -17,12 +17,12 @@ from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
 from pombo.worker.delivery import Tools
+from pombo.worker.direct import open_transport
 from pombo.worker.drain import Drain
 from pombo.worker.exposition import exposed
 from pombo.worker.fleet import BeatGuard
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
-from pombo.worker.transport import HttpxTransport
 
 log = get_logger("pombo.worker.process")
 
@@ -57,7 +57,7 @@ async def _run(settings: Settings, options: Options) -> int:
         registry = Registry(redis, settings.keys, secrets)
         await check_secrets(registry)
         guard = BeatGuard(SystemClock())
-        tools = Tools(HttpxTransport(), SystemClock(), random.Random(), Metrics(), guard)
+        tools = Tools(open_transport(), SystemClock(), random.Random(), Metrics(), guard)
         stack.push_async_callback(tools.transport.close)
         stack.enter_context(exposed(tools.metrics.registry, settings.metrics_port))
         if options.jobs:

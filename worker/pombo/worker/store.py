@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -17,7 +18,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.logs import get_logger
 from pombo.shared.scripts import Argument
 from pombo.shared.sources import Source
-from pombo.worker.idempotency import Table, members
+from pombo.worker.idempotency import Hashed, Table, members
 from pombo.worker.limit import Closed, GroupBucket, limit_of
 from pombo.worker.link import Link
 from pombo.worker.memory import Memory
@@ -171,7 +172,7 @@ class SourceStore:
         prepaid = await self._group.prepay(limit, sum(len(part.bodies) for part in parts))
         if isinstance(prepaid, Closed):
             return Claim(["wait"] * len(parts), closed=prepaid)
-        hashed = [members([batches.message_id(body) for body in part.bodies]) for part in parts]
+        hashed = members(batches.message_ids(chain.from_iterable(part.bodies for part in parts)))
         while True:
             table = await self.memory.live(self.source.window_s, self.source.ids_limit)
             keys, args = self._claim_arguments(parts, hashed, table)
@@ -186,25 +187,18 @@ class SourceStore:
             await self._group.give_back(limit, prepaid - used)
         return claim
 
-    def _claim_arguments(
-        self, parts: Sequence[Part], hashed: Sequence[Sequence[tuple[int, int]]], table: Table
-    ) -> tuple[list[str], list[Argument]]:
-        generations = [(self._keys.buckets(g.number), g.buckets) for g in table.generations]
+    def _claim_arguments(self, parts: Sequence[Part], hashed: Hashed, table: Table) -> tuple[list[str], list[Argument]]:
         limit = self.limit.own
         plan = {
             "incarnation": self.source.incarnation, "rate": limit.rate, "burst": limit.burst, "table": table.version,
-            "generations": len(generations), "ttl": int(self.source.window_s * 2000),
-            "parts": [_claim_part(part) for part in parts],
+            "generations": len(table.generations), "ttl": int(self.source.window_s * 2000),
+            "crowded": table.generations[0].crowded, "parts": [_claim_part(part) for part in parts],
         }  # fmt: skip
         keys = [self._keys.ledger, self._keys.flow, self._keys.rate, self._keys.ids]
         for part in parts:
             keys += self._part_keys(part)
-        args: list[Argument] = [orjson.dumps(plan)]
-        for ids in hashed:
-            for member, spread in ids:
-                keys += [f"{prefix}{spread % buckets}" for prefix, buckets in generations]
-                args.append(member)
-        return keys, args
+        keys += self.memory.buckets(hashed.spreads)
+        return keys, [orjson.dumps(plan), *hashed.members]
 
     async def _claimed(self, parts: Sequence[Part], reply: list[Any]) -> "Claim":
         status = reply[0].decode()
@@ -283,7 +277,11 @@ class SourceStore:
         self._note_time(int(reply[0]))
         for part in parts:
             finished = {*sent.get(part, ()), *(letter.index for letter in by_part[part])}
-            part.todo = [index for index in part.todo if index not in finished]
+            part.todo = (
+                [index for index in part.todo if index not in finished] if len(finished) < len(part.todo) else []
+            )
+        for part, row in zip(parts, reply[1:], strict=False):
+            part.behind = int(row[2]) if row[0] == b"ok" and not row[1] else None
         if reply[-1] == b"full":
             log.error("source.parked", source=self.source.name, reason=full_reason(self.source))
         return [part for part, row in zip(parts, reply[1:], strict=False) if row[0] == b"lost"]
@@ -305,9 +303,9 @@ class SourceStore:
             plan["parts"].append(_settle_part(part, sent.get(part, []), by_part[part]))
             for letter in by_part[part]:
                 body = part.bodies[letter.index]
-                (hashed,) = members([batches.message_id(body)])
-                keys += self.memory.buckets(hashed[1])
-                args += [letter.header, body, hashed[0]]
+                hashed = members([batches.message_id(body)])
+                keys += self.memory.buckets(hashed.spreads)
+                args += [letter.header, body, *hashed.members]
         args[0] = orjson.dumps(plan)
         return keys, args
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 from pombo.ops.cli.lines import Line, read_lines
 from pombo.ops.cli.rejects import Reject, Rejects
 from pombo.producer import Producer, Receipt, Rejected, Spooled
-from pombo.shared.prepared import new_message_id
+from pombo.shared.messageids import new_message_id
 from pombo.shared.settings import Settings
 
 UNDER_WAY = 5_000

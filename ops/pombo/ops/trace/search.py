@@ -95,7 +95,7 @@ class Search:
         """Where its id is remembered; it is from its claim on, unless it died."""
         stored: Sequence[Any] = await self._redis.hmget(self._of.ids, ["version", "table"])
         table = Table.load(stored[0], stored[1])
-        ((member, spread),) = members([self._stored_id])
+        (member,), (spread,) = members([self._stored_id])
         window = int(self._source.window_s * 1000)
         for generation in table.generations:
             bucket = self._of.bucket(generation.number, spread % generation.buckets)

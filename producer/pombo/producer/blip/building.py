@@ -8,8 +8,7 @@ from pombo.producer.adapted import Adapted, UnknownItem
 from pombo.producer.blip.identities import anonymous_id, conversation, user_id
 from pombo.producer.blip.nodes import TUNNEL, Node
 from pombo.producer.blip.options import BlipOptions
-from pombo.shared.events import LIBRARY
-from pombo.shared.prepared import MAX_BYTES
+from pombo.shared.prepared import LIBRARY, MAX_BYTES
 from pombo.shared.values import dumps, stamp
 
 CONTEXT = {"integration": {"name": "blip", "version": LIBRARY["version"]}}

@@ -3,10 +3,11 @@
 --
 -- KEYS  1 ledger   2 flow   3 rate   4 ids
 --       then per part: lease, record, stream
---       then per event of each part: its bucket in every live generation, newest first
+--       then per live generation, newest first: per event of each part, its bucket in that generation
 -- ARGV  1 plan, JSON: {"incarnation", "rate", "burst", "table" (version of the generations), "generations" (count),
---         "ttl" (ms of a new bucket), "parts": [{"lease", "id" (of the new record), "first", "last", "after"
---         (the id right behind last), "entries", "events", "bytes"}]}
+--         "ttl" (ms of a new bucket), "crowded" (ids in the newest generation from which on it lacks no bucket),
+--         "parts": [{"lease", "id" (of the new record), "first", "last", "after" (the id right behind last), "entries",
+--         "events", "bytes"}]}
 --       then one member per event of each part
 -- Returns  {"ok", now ms, probe (0|1), ids in the newest generation, pace, part…}, each part one of
 --            {"claimed", done}    `done`: one character an event, 1 = duplicate; a repeat answers the same
@@ -28,13 +29,11 @@ if redis.call('HGET', ledger, 'incarnation') ~= plan.incarnation then
 end
 
 local replies, claims, probe = {}, {}, 0
-local key, argument = 5 + 3 * #plan.parts, 2
+local buckets, events = 4 + 3 * #plan.parts, 0
 for number, part in ipairs(plan.parts) do
   local at = 5 + 3 * (number - 1)
   part.record, part.stream = KEYS[at + 1], KEYS[at + 2]
-  part.key, part.argument = key, argument
-  key = key + part.events * plan.generations
-  argument = argument + part.events
+  part.ahead, events = events, events + part.events
   if redis.call('GET', KEYS[at]) ~= part.lease then
     replies[number] = { 'lost' }
   else
@@ -71,44 +70,55 @@ local gated = gate(flow, rate, plan.rate, plan.burst, wanted, now)
 if not gated.open then
   return { 'closed', now, gated.reason, gated.wait, gated.pace or (gated.reason == 'rate' and 0 or -1), unpack(replies) }
 end
-if (redis.call('HGET', ids, 'version') or '') ~= plan.table then
+local stored = redis.call('HMGET', ids, 'version', 'count')
+if (stored[1] or '') ~= plan.table then
   return { 'table', now }
 end
 
-local seen = {}
-for _, part in ipairs(claims) do
-  local done, left = {}, 0
-  for event = 1, part.events do
-    local bucket = part.key + (event - 1) * plan.generations
-    local member = ARGV[part.argument + event - 1]
-    local name = KEYS[bucket] .. ' ' .. member
-    local duplicate = seen[name]
-    if not duplicate then
-      for generation = 0, plan.generations - 1 do
-        if redis.call('SISMEMBER', KEYS[bucket + generation], member) == 1 then
-          duplicate = true
-          break
-        end
+-- One character an event, as in a record.
+local done = {}
+for generation = 1, plan.generations - 1 do
+  local before = buckets + generation * events
+  for _, part in ipairs(claims) do
+    for event = part.ahead + 1, part.ahead + part.events do
+      if not done[event] and redis.call('SISMEMBER', KEYS[before + event], ARGV[1 + event]) == 1 then
+        done[event] = '1'
       end
     end
-    seen[name] = true
-    done[event] = duplicate and '1' or '0'
-    left = left + (duplicate and 0 or 1)
   end
-  part.done, part.left = table.concat(done), left
+end
+
+-- To add an id to the newest generation is the check whether it is there, or was met before in this claim. It is the
+-- one check that writes, so what it wrote is taken back should it fail: an id that stays without a record would make
+-- its own event a duplicate.
+local sparse = tonumber(stored[2] or '0') < plan.crowded
+local added = {}
+for _, part in ipairs(claims) do
+  part.left = 0
+  for event = part.ahead + 1, part.ahead + part.events do
+    if not done[event] then
+      local bucket = KEYS[buckets + event]
+      local new = redis.pcall('SADD', bucket, ARGV[1 + event])
+      if new == 1 then
+        added[#added + 1], done[event], part.left = event, '0', part.left + 1
+        if sparse and redis.call('SCARD', bucket) == 1 then
+          redis.call('PEXPIRE', bucket, plan.ttl)
+        end
+      elseif new == 0 then
+        done[event] = '1'
+      else
+        for _, one in ipairs(added) do
+          redis.call('SREM', KEYS[buckets + one], ARGV[1 + one])
+        end
+        return new
+      end
+    end
+  end
+  part.done = table.concat(done, '', part.ahead + 1, part.ahead + part.events)
 end
 
 local sent = 0
 for _, part in ipairs(claims) do
-  for event = 1, part.events do
-    if string.byte(part.done, event) == 48 then
-      local bucket = KEYS[part.key + (event - 1) * plan.generations]
-      redis.call('SADD', bucket, ARGV[part.argument + event - 1])
-      if redis.call('SCARD', bucket) == 1 then
-        redis.call('PEXPIRE', bucket, plan.ttl)
-      end
-    end
-  end
   local duplicates = part.events - part.left
   redis.call('HINCRBY', ledger, 'queued', 0 - part.events)
   if duplicates > 0 then

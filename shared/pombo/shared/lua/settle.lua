@@ -11,12 +11,13 @@
 --       then per letter, in the order of the parts: header, payload, member
 -- Returns  {"table"}        the generations changed, and there are letters: read them again
 --          {now ms, part…}  each part one of
---          {"ok", left}    {"gone"}: this record is finished already (a repeat)    {"lost"}: the lease is another's
+--          {"ok", left, entries that the stream still holds}    {"gone"}: this record is finished already (a repeat)
+--          {"lost"}: the lease is another's
 --          then "full", if the dead letters have come to their limit and the source is parked for it
 -- Cost  O(events of partly finished records + letters · generations)
 --include weather
 --include letterbound
-local ledger, flow, dead = KEYS[1], KEYS[2], KEYS[3]
+local ledger, flow, dead, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local plan = cjson.decode(ARGV[1])
 local now = milliseconds()
 
@@ -44,7 +45,7 @@ for number, part in ipairs(plan.parts) do
 end
 
 -- To forget an id in fewer generations than there are would make its next copy a duplicate of nothing.
-if letters > 0 and (redis.call('HGET', KEYS[4], 'version') or '') ~= plan.table then
+if letters > 0 and (redis.call('HGET', ids, 'version') or '') ~= plan.table then
   return { 'table' }
 end
 
@@ -53,11 +54,15 @@ local function whole(part)
   return #part.delivered == 1 and range[1] == 0 and range[2] == part.events - 1
 end
 
+-- Ids that left the newest generation.
+local forgotten = 0
+
 local function bury(part, position, letter)
   local blob = part.argument + 3 * (position - 1)
   redis.call('XADD', dead, '*', 'h', ARGV[blob], 'b', ARGV[blob + 1])
   for generation = 0, plan.generations - 1 do
-    redis.call('SREM', KEYS[part.key + (position - 1) * plan.generations + generation], ARGV[blob + 2])
+    local gone = redis.call('SREM', KEYS[part.key + (position - 1) * plan.generations + generation], ARGV[blob + 2])
+    forgotten = forgotten + (generation == 0 and gone or 0)
   end
   redis.call('HINCRBY', ledger, 'dead', 1)
   redis.call('HINCRBY', ledger, 'dead_bytes', #ARGV[blob] + #ARGV[blob + 1])
@@ -109,7 +114,10 @@ for _, part in ipairs(open) do
   else
     redis.call('HSET', part.record, 'done', part.done, 'left', left)
   end
-  replies[part.number + 1] = { 'ok', left }
+  replies[part.number + 1] = { 'ok', left, redis.call('XLEN', part.stream) }
+end
+if forgotten > 0 then
+  redis.call('HINCRBY', ids, 'count', 0 - forgotten)
 end
 if plan.success and #open > 0 then
   redis.call('HSET', flow, 'last_success', stamp(now))

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 COUNT = int(os.environ.get("POMBO_HOSTILE_REQUESTS", "100_000"))
 ROUNDS = 10
 FLAT = 1.15
-"""What memory may be in the last tenths, of what it was in the first ones: it goes up and down with the largest bodies."""
+"""What memory may be in the last tenths, of what it was in the first: it goes up and down with the largest bodies."""
 
 
 def rss_mb(child: Child) -> float:

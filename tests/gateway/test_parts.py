@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError
 
 from gateway.rig import basic
 from pombo.gateway.answers import LONGEST_WAIT_S, Refusal, wait_s
+from pombo.gateway.bodies import ClientGoneError, read
 from pombo.gateway.bugs import told
 from pombo.gateway.credentials import basic_key, body_key, header_key
 from pombo.gateway.dispatch import refusal
@@ -21,6 +22,7 @@ from pombo.gateway.documents import parse, written
 from pombo.gateway.keyring import ENTRIES, FRESH_S, UNKNOWN_S, Keyring
 from pombo.gateway.producers import Outcome
 from pombo.gateway.room import PATIENCE_S, Room
+from pombo.gateway.traffic import shown
 from pombo.producer import Receipt, Rejected
 from pombo.producer.receipts import Accepted, Reason
 from pombo.shared.errors import ConfigurationError
@@ -161,6 +163,61 @@ def test_bugs_are_told_without_words() -> None:
     assert "ValueError" == shown["error"]
     assert "test_parts.py" in shown["way"]
     assert "529" not in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (b"/v1/batch", "/v1/batch"),
+        (b"/blip/support_bot/messages", "/blip/support_bot/messages"),
+        (b"/blip/pik_BO7c7QbnrJHx-kTvjqE2c3ztMpWUlSvSOcejUQ5uiaQ/messages", "/blip/***/messages"),
+        (b"/v1/projects/" + b"k" * 32 + b"/settings", "/v1/projects/***/settings"),
+        (b"/" + b"x" * 200, "/" + "x" * 99),
+    ],
+)
+def test_paths_in_the_log(path: bytes, expected: str) -> None:
+    """A key that somebody put into the path is not logged."""
+    assert expected == shown(path)
+
+
+class Sending:
+    """ASGI's `receive` of a client that sends its body piece by piece, and then waits or goes away."""
+
+    def __init__(self, *pieces: bytes, then: str = "wait") -> None:
+        self._pieces = [*pieces]
+        self._then = then
+
+    async def __call__(self) -> dict[str, Any]:
+        if self._pieces:
+            return {"type": "http.request", "body": self._pieces.pop(0), "more_body": True}
+        if self._then == "wait":
+            await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+
+async def test_a_body_that_does_not_come_to_its_end() -> None:
+    """It is 408 when its time is over, and what it took of the room is free again."""
+    room = Room(1 << 20, lambda: 1, FakeClock().monotonic)
+    with room.share() as share, pytest.raises(Refusal, match="3 bytes did") as found:
+        await read(Sending(b"abc"), {}, share, 1000, grace_s=0.01)
+    assert (408, "too_slow", 0, 0) == (found.value.status, found.value.code, room.used, room.reading)
+
+
+async def test_a_body_gets_time_for_its_size() -> None:
+    """A longer body may take longer: 64 KB are good for a second more."""
+    room = Room(1 << 20, lambda: 1, FakeClock().monotonic)
+    begun = asyncio.get_running_loop().time()
+    with room.share() as share, pytest.raises(Refusal):
+        await read(Sending(bytes(32_768)), {}, share, 1 << 20, grace_s=0.01)
+    assert asyncio.get_running_loop().time() - begun >= 0.5
+
+
+async def test_a_client_that_goes_away() -> None:
+    """Nobody is answered, and nothing is held."""
+    room = Room(1 << 20, lambda: 1, FakeClock().monotonic)
+    with room.share() as share, pytest.raises(ClientGoneError):
+        await read(Sending(b"abc", then="go"), {}, share, 1000)
+    assert (0, 0) == (room.used, room.reading)
 
 
 def receipt(reason: Reason | None) -> Receipt:

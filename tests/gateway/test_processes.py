@@ -1,5 +1,6 @@
 """`pombo gateway` as real processes."""
 
+import asyncio
 import json
 import os
 import re
@@ -14,7 +15,8 @@ import httpx
 import pytest
 from redis import Redis
 
-from gateway.rig import KEYS, Keyed, basic, track
+from gateway.rig import KEYS, Keyed, basic, problems, track
+from pombo.shared.connection import aconnect
 from producer.rig import stored
 from support.programs import SECRET, Program, exists, processes_with, program
 from support.waiting import until
@@ -47,6 +49,12 @@ def send(url: str, key: str, message_id: str) -> int:
         return httpx.post(f"{url}/v1/track", json=track(message_id), headers=basic(key), timeout=30).status_code
     except httpx.TransportError:
         return 0
+
+
+async def audited(redis_url: str) -> tuple[str, ...]:
+    """What the audit finds wrong."""
+    async with aconnect(redis_url) as redis:
+        return await problems(redis)
 
 
 def test_one_process(tmp_path: Path, env: dict[str, str], bot: Keyed, sync_redis: Redis) -> None:
@@ -100,6 +108,7 @@ def test_a_killed_process(tmp_path: Path, env: dict[str, str], bot: Keyed, sync_
         until(lambda: len(pids(env["POMBO_HOME"]) - {victim}) == 2, "its successor")
     assert {200: 60} == dict(statuses)
     assert accepted == {event["messageId"] for event in stored(sync_redis)}
+    assert () == asyncio.run(audited(env["POMBO_REDIS_URL"]))
 
 
 def test_a_port_in_use(tmp_path: Path, env: dict[str, str]) -> None:

@@ -255,17 +255,16 @@ def test_what_cannot_work_is_one_line(
 
 def test_greeting_says_how_to_go_on(home: Path) -> None:
     """Another home and disabled producers are told, and passwords are not."""
-    served = {"fleet_served": True, "gateway_served": True}
-    usual = greeting(Settings.model_construct(), [], **served)
+    usual = greeting(Settings.model_construct(), [], fleet_served=True, gateway="http://127.0.0.1:8080")
     other = greeting(
-        Settings.model_construct(home=home, disabled=True), ["bot"], fleet_served=False, gateway_served=False
+        Settings.model_construct(home=home, disabled=True), ["bot"], fleet_served=False, gateway="off, why"
     )
-    remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], **served)
+    remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], fleet_served=True, gateway="")
 
     assert "  sources   none yet: pombo sources add NAME --write-key -" in usual
     assert f"  metrics   worker :9108, fleet 127.0.0.1:{FLEET_PORT}" in usual
-    assert f"  gateway   http://127.0.0.1:{GATEWAY_PORT}" in usual
-    assert f"  gateway   off, port {GATEWAY_PORT} is in use" in other
+    assert "  gateway   http://127.0.0.1:8080" in usual
+    assert "  gateway   off, why" in other
     assert f"  home      {home}; other commands need the same POMBO_HOME" in other
     assert "  note      POMBO_DISABLED=1: producers validate and discard" in other
     assert "pombo is up on redis://me:***@host/0" == remote[0]

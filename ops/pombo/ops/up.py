@@ -5,7 +5,6 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from pombo.gateway.process import listen
 from pombo.ops.cli.crew import gateway_crew
 from pombo.ops.embedded import EmbeddedServer
 from pombo.ops.fleetmetrics import fleet_registry
@@ -60,7 +59,7 @@ async def _up(settings: Settings) -> int:
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(ChildSpec(name="worker", argv=[sys.executable, "-m", "pombo.ops.cli", "worker"]))
         gateway = await _start_gateway(stack)
-        lines = greeting(settings, sources, fleet_served=served, gateway_served=gateway)
+        lines = greeting(settings, sources, fleet_served=served, gateway=gateway)
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         ended = asyncio.ensure_future(supervisor.wait())
         ended.add_done_callback(lambda _: stop.set())
@@ -71,20 +70,24 @@ async def _up(settings: Settings) -> int:
     return 0
 
 
-async def _start_gateway(stack: AsyncExitStack) -> bool:
-    """Run a gateway on its usual port, under a supervisor of its own; whether the port was free.
+async def _start_gateway(stack: AsyncExitStack) -> str:
+    """Run a gateway on its usual port, under a supervisor of its own; its URL, or why it is off.
 
     The rest runs without it, and the worker's end is looked for apart from its.
     """
     try:
+        from pombo.gateway.process import listen
+
         listener = stack.enter_context(listen("127.0.0.1", GATEWAY_PORT))
+    except ModuleNotFoundError as error:
+        return f"off, {error.name} is not installed (pombo[gateway])"
     except ConfigurationError as error:
         log.warning("gateway.off", error=str(error))
-        return False
+        return f"off, port {GATEWAY_PORT} is in use"
     supervisor = await stack.enter_async_context(Supervisor())
     (spec,) = gateway_crew(None, [listener.fileno()])
     await supervisor.start(spec)
-    return True
+    return f"http://127.0.0.1:{GATEWAY_PORT}"
 
 
 async def _start_server(settings: Settings, stack: AsyncExitStack) -> EmbeddedServer | None:
@@ -136,11 +139,10 @@ async def _prepare_default(registry: Registry, names: set[str], write_key: str) 
         )
 
 
-def greeting(settings: Settings, sources: list[str], *, fleet_served: bool, gateway_served: bool) -> list[str]:
+def greeting(settings: Settings, sources: list[str], *, fleet_served: bool, gateway: str) -> list[str]:
     """What `up` says when everything was started."""
     worker = f"worker :{settings.metrics_port}" if settings.metrics_port else "worker off"
     fleet = f"fleet 127.0.0.1:{FLEET_PORT}" if fleet_served else f"fleet off, port {FLEET_PORT} is in use"
-    gateway = f"http://127.0.0.1:{GATEWAY_PORT}" if gateway_served else f"off, port {GATEWAY_PORT} is in use"
     lines = [
         f"pombo is up on {redact(redis_url(settings))}",
         f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key -'}",

@@ -23,7 +23,9 @@ class ClientGoneError(Exception):
     """The client went away before its body had come; there is nobody to answer."""
 
 
-async def read(receive: Receive, headers: dict[bytes, bytes], share: Share, limit: int) -> bytes:
+async def read(
+    receive: Receive, headers: dict[bytes, bytes], share: Share, limit: int, *, grace_s: float = GRACE_S
+) -> bytes:
     """Read the body, as the client meant it.
 
     Args:
@@ -31,6 +33,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], share: Share, limi
         headers: of the request, names in lower case.
         share: the room that it takes; what it holds is given back with it.
         limit: bytes of the body, as sent and inflated.
+        grace_s: seconds that it may take to come, however short it is.
 
     Raises:
         Refusal: it is too large, too slow, or no gzip; or there is no room.
@@ -42,16 +45,16 @@ async def read(receive: Receive, headers: dict[bytes, bytes], share: Share, limi
     told = headers.get(b"content-length", b"")
     if told.isdigit() and int(told) > limit:
         raise _too_large(limit)
-    body = await _received(receive, share, limit)
+    body = await _received(receive, share, limit, grace_s)
     return body if encoding in _PLAIN else _inflated(body, share, limit)
 
 
-async def _received(receive: Receive, share: Share, limit: int) -> bytes:
+async def _received(receive: Receive, share: Share, limit: int, grace_s: float) -> bytes:
     begun = asyncio.get_running_loop().time()
     parts: list[bytes] = []
     size, more = 0, True
     try:
-        async with asyncio.timeout(GRACE_S) as scope:
+        async with asyncio.timeout(grace_s) as scope:
             share.begin(scope)
             while more:
                 message = await receive()
@@ -64,7 +67,7 @@ async def _received(receive: Receive, share: Share, limit: int) -> bytes:
                     raise _too_large(limit)
                 share.take(len(parts[-1]))
                 if more:
-                    scope.reschedule(begun + GRACE_S + size / LEAST_BYTES_PER_S)
+                    scope.reschedule(begun + grace_s + size / LEAST_BYTES_PER_S)
     except TimeoutError:
         raise Refusal(408, "too_slow", f"the body did not come in time; {size:,} bytes did: send it again") from None
     finally:

@@ -1,9 +1,18 @@
 """What went through the gateway: a counter and a line for each request."""
 
+import re
 from typing import Any
 
 from pombo.gateway.exchange import Exchange
 from pombo.shared.logs import get_quick_logger
+
+_KEYLIKE = re.compile(r"pik_[\w-]+|(?<![A-Za-z0-9])[A-Za-z0-9]{32}(?![A-Za-z0-9])")
+
+
+def shown(raw_path: bytes) -> str:
+    """A path for the log: its start, without what looks like a key that somebody took for a part of it."""
+    path = raw_path.decode("ascii", "replace")
+    return path if len(path) < 32 else _KEYLIKE.sub("***", path)[:100]
 
 
 class Traffic:
@@ -24,7 +33,7 @@ class Traffic:
         self._log.info(
             "request",
             method=exchange.method,
-            path=exchange.raw_path[:100].decode("ascii", "replace"),
+            path=shown(exchange.raw_path),
             status=status,
             source=exchange.source,
             events=exchange.events,

@@ -33,7 +33,7 @@ SIMULATOR_EXAMPLES = examples(
 def up() -> int:
     """Run everything on this machine, until Ctrl-C.
 
-    An embedded server if POMBO_REDIS_URL names no Redis, workers, and jobs.
+    An embedded server if POMBO_REDIS_URL names no Redis, workers, jobs, and a gateway on 127.0.0.1:8080.
     """
     from pombo.ops.cli.session import redis_explained
     from pombo.ops.up import up as run_up

@@ -100,11 +100,13 @@ def _slips(options: object, variables: Variables) -> Iterator[str]:
 
 def _names(value: object) -> Iterator[str]:
     """The names in every text of a block's options, which are read from JSON."""
-    if isinstance(value, str):
-        yield from names_in(value)
-    elif isinstance(value, Mapping | list):
-        for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _names(item)
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield from names_in(one)
+        elif isinstance(one, Mapping | list):
+            waiting += reversed([*one.values()] if isinstance(one, Mapping) else one)
 
 
 def _condition(place: Place, item: Mapping[str, Any], variables: Variables) -> ConditionReport:

@@ -117,6 +117,7 @@ def test_an_empty_template_is_named() -> None:
         ({"properties": [{"key": "x", "value": {"a": "{{=1=}}"}}]}, ("properties[0].value.a", "inline_code")),
         ({"properties": [{"key": "x", "value": {1, 2}}]}, ("properties[0].value", "not_serialisable")),
         ({"properties": [{"key": "x", "value": "y" * 40_000}]}, ("properties", "too_large")),
+        ({"properties": [{}] * 10_001}, ("properties", "too_many_properties")),
     ],
 )
 def test_what_cannot_be_sent_is_refused(options: dict[str, Any], expected: tuple[str, str]) -> None:

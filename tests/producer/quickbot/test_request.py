@@ -135,6 +135,8 @@ def test_casting_context_and_timestamp() -> None:
         ({"block": TRACK, "variables": KNOWN, "context": "x"}, "context"),
         ({"block": TRACK, "variables": KNOWN, "context": {"a": "{{=1=}}"}}, "context.a"),
         ({"block": TRACK, "variables": KNOWN, "resultId": []}, "resultId"),
+        ({"block": TRACK, "variables": KNOWN, "resultId": "{{Result ID}}"}, "resultId"),
+        ({"block": TRACK, "variables": KNOWN, "idempotencyKey": "a-{{x}}"}, "idempotencyKey"),
         ({"block": TRACK, "variables": KNOWN, "resultId": True}, "resultId"),
         ({"block": TRACK, "variables": KNOWN, "resultId": 2**70}, "resultId"),
         ({"block": TRACK, "variables": KNOWN, "idempotencyKey": {}}, "idempotencyKey"),
@@ -160,3 +162,34 @@ def test_what_is_no_request(given: Any) -> None:
 def test_other_keys_are_ignored() -> None:
     """A request may carry what others need, as long as it is no slip of a key of ours."""
     assert adapted() == adapted(botId="b1", source="bot", flow={"x": 1})
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        {"variableId": "Long", "comparisonOperator": "Equal to", "value": "{{Long}}"},
+        {"variableId": "Long", "comparisonOperator": "Does not contain", "value": "{{Other}}"},
+        {"variableId": "Long", "comparisonOperator": "Starts with", "value": "{{Long}}"},
+        {"variableId": "Text", "comparisonOperator": "Matches regex", "value": "(.*)*(.*)*(.*)*x"},
+        {"variableId": "Long", "comparisonOperator": "Matches regex", "value": "{{Other}}"},
+        {"variableId": "Plan", "comparisonOperator": "Matches regex", "value": "(a{40}b?){40}"},
+    ],
+)
+def test_conditions_have_a_budget(comparison: dict[str, str]) -> None:
+    """However long the lists and texts of a request, evaluating it ends soon, for all conditions together."""
+    known = {**KNOWN, "Long": ["y"] * 20_000, "Other": ["z"] * 20_000, "Text": "y" * 100_000}
+    conditions = [{"logicalOperator": "OR", "comparisons": [comparison] * 100}] * 10
+    request = {"block": TRACK, "variables": known, "conditions": conditions}
+    field, code = refused(lambda: adapt(request))
+    assert ("too_costly", "conditions[0]") == (code, field.partition(".")[0])
+
+
+def test_many_conditions_have_one_budget() -> None:
+    """Conditions that are cheap one by one are not when there are very many."""
+    field, code = refused(lambda: adapt({"block": TRACK, "variables": KNOWN, "conditions": [GOLD] * 40_000}))
+    assert ("too_costly", "conditions[") == (code, field[:11])
+
+
+def test_too_many_keys() -> None:
+    """A request is no bag."""
+    assert ("", "not_a_request") == refused(lambda: adapt({f"k{number}": 1 for number in range(65)}))

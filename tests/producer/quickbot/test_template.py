@@ -1,7 +1,7 @@
 import pytest
 
 from pombo.producer.quickbot import Variables
-from pombo.producer.quickbot.template import fill
+from pombo.producer.quickbot.template import LONGEST, Filling
 from producer.quickbot.samples import refused
 
 KNOWN = Variables.read(
@@ -53,7 +53,7 @@ KNOWN = Variables.read(
 )
 def test_second_pass(template: str, expected: str) -> None:
     """Names are exact, what is unknown is empty, what is inserted is not looked at again."""
-    assert expected == fill(template, KNOWN, "userId")
+    assert expected == Filling(KNOWN).text(template, "userId")
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,16 @@ def test_second_pass(template: str, expected: str) -> None:
 )
 def test_inline_code_is_refused(code: str) -> None:
     """JavaScript is not run, and its text is not sent either."""
-    assert ("userId", "inline_code") == refused(lambda: fill(code, KNOWN, "userId"))
+    assert ("userId", "inline_code") == refused(lambda: Filling(KNOWN).text(code, "userId"))
 
 
 def test_long_templates_are_quick() -> None:
     """A template of a megabyte of openings is read once, not once for each."""
-    assert "{{=" * 300_000 == fill("{{=" * 300_000, KNOWN, "userId")
+    assert "{{=" * 300_000 == Filling(KNOWN).text("{{=" * 300_000, "userId")
+
+
+def test_no_value_is_multiplied_without_end() -> None:
+    """What all fields of a block come to is bounded, however often a long value is named."""
+    filling = Filling(Variables.read({"x": "y" * 1000, "list": ["y" * 1000]}))
+    assert LONGEST // 2 == len(filling.text("{{x}}" * (LONGEST // 2000), "a"))
+    assert ("b", "too_large") == refused(lambda: filling.text("{{list}}" * LONGEST, "b"))

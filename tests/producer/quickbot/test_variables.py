@@ -68,6 +68,7 @@ def test_values_on_top() -> None:
         (5, "variables"),
         (b"x", "variables"),
         ({1: "x"}, "variables"),
+        ({f"v{number}": "" for number in range(10_001)}, "variables"),
         (["x"], "variables[0]"),
         ([{"value": "x"}], "variables[0].name"),
         ({"x": {1, 2}}, "variables.x"),

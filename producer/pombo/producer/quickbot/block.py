@@ -16,12 +16,14 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pombo.producer.quickbot.actions import REQUIRED, Action, Need, action_of
 from pombo.producer.quickbot.casting import Cast, cast_value
 from pombo.producer.quickbot.refusals import refusal
-from pombo.producer.quickbot.template import fill, fill_value, is_template, names_in
+from pombo.producer.quickbot.template import Filling, is_template, names_in
 from pombo.producer.quickbot.variables import Given, Variables
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.prepared import prepare
 from pombo.shared.values import clean
 
+MOST_PAIRS = 10_000
+"""Pairs of a list: as many as Segment keeps properties of an event."""
 INTEGRATION = {"name": "quickbot", "version": version("pombo")}
 """What `context.integration` says, as Segment asks of whoever brings a platform's events."""
 
@@ -135,7 +137,7 @@ class _Filler:
 
     def __init__(self, options: Options, variables: Variables | None, cast: Cast) -> None:
         self._options = options
-        self._variables = variables
+        self._filling = None if variables is None else Filling(variables)
         self._cast = cast
         self.skipped: list[Skipped] = []
 
@@ -149,7 +151,7 @@ class _Filler:
             text = self.text(field)
             if not text:
                 raise InvalidEvent(field, need.code, self._absence(action, field, need))
-            if self._variables is None and is_template(text):
+            if self._filling is None and is_template(text):
                 remedy = "give the variables beside the block"
                 raise InvalidEvent(field, "not_filled_in", f"{need.label} ({field}) is still a template; {remedy}")
 
@@ -157,6 +159,9 @@ class _Filler:
         """A list of pairs as an object: without empty ones, the last of equal keys."""
         found: dict[str, Any] = {}
         pairs: list[Pair] = getattr(self._options, field) or []
+        if len(pairs) > MOST_PAIRS:
+            complaint = f"{field} has {len(pairs):,} pairs and Segment keeps {MOST_PAIRS:,}; send less"
+            raise InvalidEvent(field, "too_many_properties", complaint)
         for number, pair in enumerate(pairs):
             path = f"{field}[{number}]"
             key = self._fill(pair.key or "", f"{path}.key")
@@ -170,24 +175,24 @@ class _Filler:
     def tree(self, value: Any, path: str) -> Any:
         """Any value with its texts filled in."""
         plain = clean(value, path)
-        return plain if self._variables is None else fill_value(plain, self._variables, path)
+        return plain if self._filling is None else self._filling.value(plain, path)
 
     def _template(self, field: str) -> str:
         return getattr(self._options, _ATTRIBUTES[field]) or ""
 
     def _fill(self, template: str, field: str) -> str:
-        return template if self._variables is None else fill(template, self._variables, field)
+        return template if self._filling is None else self._filling.text(template, field)
 
     def _skip(self, path: str, side: str, pair: Pair) -> None:
         template = pair.key if side == "key" else pair.value
-        if isinstance(template, str) and template and self._variables is not None:
+        if isinstance(template, str) and template and self._filling is not None:
             self.skipped.append(Skipped(path, f"its {side} is empty: {_unset(template)}"))
         else:
             self.skipped.append(Skipped(path, f"its {side} is empty"))
 
     def _absence(self, action: Action, field: str, need: Need) -> str:
         template = self._template(field)
-        if template and self._variables is not None:
+        if template and self._filling is not None:
             return f"{action} needs {need.label} ({field}), which came out empty: {_unset(template)}"
         return f"{action} needs {need.label} ({field}); fill it in in the block"
 

@@ -8,8 +8,9 @@ from pydantic.alias_generators import to_camel
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from pombo.producer.quickbot.comparisons import OPERATORS, UnusablePattern
+from pombo.producer.quickbot.effort import Effort, Exhausted
 from pombo.producer.quickbot.refusals import refusal
-from pombo.producer.quickbot.template import fill, single_value
+from pombo.producer.quickbot.template import Filling, single_value
 from pombo.producer.quickbot.variables import Value, Variables
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.values import shortened
@@ -28,11 +29,11 @@ class Comparison(BaseModel):
     comparison_operator: str | None = None
     value: str | None = None
 
-    def holds(self, variables: Variables, path: str = "comparison") -> bool:
+    def holds(self, variables: Variables, effort: Effort, path: str = "comparison") -> bool:
         """Compare.
 
         Raises:
-            InvalidEvent: no such operator, inline code, or a regular expression that cannot be used.
+            InvalidEvent: no such operator, inline code, a regular expression that cannot be used, or no effort left.
         """
         if not self.variable_id or not self.comparison_operator:
             return False
@@ -43,17 +44,21 @@ class Comparison(BaseModel):
             raise InvalidEvent(f"{path}.comparisonOperator", "operator_unknown", message)
         left, right = variables.value_of_id(self.variable_id), self._right(variables, f"{path}.value")
         try:
-            return compare(left, right)
+            effort.compare(self.value, None)
+            return compare(left, right, effort)
         except UnusablePattern as error:
             message = f"{path}: the pattern {error}; write another regular expression"
             raise InvalidEvent(f"{path}.value", "pattern_unusable", message) from None
+        except Exhausted:
+            message = f"{path}: what there is to compare takes too long; compare less, or simpler patterns"
+            raise InvalidEvent(f"{path}.value", "too_costly", message) from None
 
     def _right(self, variables: Variables, path: str) -> Value | None:
         template = self.value or ""
         if template in _NULLS:
             return None
         single = single_value(template, variables)
-        return fill(template, variables, path) if single is None else single
+        return Filling(variables).text(template, path) if single is None else single
 
 
 class Condition(BaseModel):
@@ -71,14 +76,15 @@ class Condition(BaseModel):
         except ValidationError as error:
             raise refusal(error, (info.context or {}).get("path", "condition"), "condition_invalid") from None
 
-    def holds(self, variables: Variables, path: str = "condition") -> bool:
-        """Evaluate.
+    def holds(self, variables: Variables, effort: Effort | None = None, *, path: str = "condition") -> bool:
+        """Evaluate, with a share of an effort that may be common to several.
 
         Raises:
             InvalidEvent: a comparison cannot be made; the field begins with `path`.
         """
         comparisons = self.comparisons or []
-        made = (one.holds(variables, f"{path}.comparisons[{number}]") for number, one in enumerate(comparisons))
+        effort = effort or Effort()
+        made = (one.holds(variables, effort, f"{path}.comparisons[{at}]") for at, one in enumerate(comparisons))
         return any(made) if self.logical_operator == "OR" else bool(comparisons) and all(made)
 
 

@@ -55,9 +55,7 @@ def _unwrapped(document: object) -> Mapping[str, Any]:
     if isinstance(document, list):
         return {"groups": [{"blocks": document}]}
     if isinstance(document, Mapping):
-        for wrapper in _WRAPPERS:
-            if isinstance(document.get(wrapper), Mapping):
-                return _unwrapped(document[wrapper])
+        document = next((document[one] for one in _WRAPPERS if isinstance(document.get(one), Mapping)), document)
         if isinstance(document.get("groups"), list):
             return document
         if isinstance(document.get("type"), str) and "options" in document:

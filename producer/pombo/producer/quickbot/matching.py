@@ -1,26 +1,23 @@
 """Matching: whether a compiled pattern is found in a text, in bounded time.
 
-All ways through the program are walked at once, a character at a time, so no pattern makes a text expensive.
+All ways through the program are walked at once, a character at a time, so no text makes a pattern explode.
 """
 
 from functools import lru_cache
 
-from pombo.producer.quickbot.pattern import UnsupportedPattern
+from pombo.producer.quickbot.effort import Effort
 from pombo.producer.quickbot.program import Program, Step
-
-COSTLIEST = 200_000
-"""Steps of one search: about a tenth of a second."""
 
 _LINE_ENDS = frozenset("\n\r\u2028\u2029")
 
 
-def is_found(program: Program, text: str) -> bool:
+def is_found(program: Program, text: str, effort: Effort) -> bool:
     """Search the text, or look only at its start when the pattern is sticky.
 
     Raises:
-        UnsupportedPattern: the search would take too long.
+        Exhausted: the search takes more effort than is left.
     """
-    search = _Search(program, text)
+    search = _Search(program, text, effort)
     current: set[int] = set()
     for position in range(len(text) + 1):
         if position == 0 or not program.sticky:
@@ -36,12 +33,12 @@ def is_found(program: Program, text: str) -> bool:
 
 
 class _Search:
-    """One search, with its account of steps."""
+    """One search, and the account that its steps are taken from."""
 
-    def __init__(self, program: Program, text: str) -> None:
+    def __init__(self, program: Program, text: str, effort: Effort) -> None:
         self._program = program
         self._text = text
-        self._spent = 0
+        self._effort = effort
 
     def without_reading(self, start: set[int], position: int) -> list[int] | None:
         """The steps that want a character next; None if the pattern is found here."""
@@ -57,9 +54,7 @@ class _Search:
                 ahead = [one for one in self._ways(step, at, position) if one not in seen]
                 seen.update(ahead)
                 open_ += ahead
-        self._spent += len(seen)
-        if self._spent > COSTLIEST:
-            raise UnsupportedPattern("takes too long on this text; make it simpler")
+        self._effort.spend(len(seen))
         return waiting
 
     def _ways(self, step: Step, at: int, position: int) -> tuple[int, ...]:

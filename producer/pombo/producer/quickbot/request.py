@@ -20,7 +20,9 @@ from pombo.producer.adapted import Adapted
 from pombo.producer.quickbot.block import SegmentBlock
 from pombo.producer.quickbot.casting import read_cast
 from pombo.producer.quickbot.conditions import read_condition
+from pombo.producer.quickbot.effort import Effort
 from pombo.producer.quickbot.identity import message_id
+from pombo.producer.quickbot.template import is_template
 from pombo.producer.quickbot.variables import Variables
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.events import parse
@@ -29,6 +31,8 @@ from pombo.shared.values import mend, shortened, stamp
 KEYS = (
     "block", "variables", "condition", "conditions", "resultId", "idempotencyKey", "cast", "context", "timestamp",
 )  # fmt: skip
+
+MOST_KEYS = 64
 
 
 def adapt(request: Mapping[str, Any], *, idempotency_key: str | None = None, scope: str = "") -> Adapted | None:
@@ -43,6 +47,8 @@ def adapt(request: Mapping[str, Any], *, idempotency_key: str | None = None, sco
     """
     if not isinstance(request, Mapping):
         raise InvalidEvent("", "not_a_request", f"the request is {type(request).__name__}; make it an object")
+    if len(request) > MOST_KEYS:
+        raise InvalidEvent("", "not_a_request", f"the request has over {MOST_KEYS} keys; send the documented ones")
     _refuse_slips(request)
     block = SegmentBlock.model_validate(_block(request))
     variables = None if request.get("variables") is None else Variables.read(request["variables"])
@@ -81,7 +87,10 @@ def _refuse_slips(request: Mapping[str, Any]) -> None:
 
 
 def _id(request: Mapping[str, Any], name: str) -> str:
-    """An id of the caller's; empty if there is none."""
+    """An id of the caller's; empty if there is none.
+
+    One that still is a template is refused: all conversations would have it, and all but the first be duplicates.
+    """
     given = request.get(name)
     if given is None:
         return ""
@@ -89,11 +98,17 @@ def _id(request: Mapping[str, Any], name: str) -> str:
         raise InvalidEvent(name, "id_not_string", f"{name} is {type(given).__name__}; make it a string")
     if isinstance(given, int) and given.bit_length() > 64:
         raise InvalidEvent(name, "id_not_string", f"{name} is a number of more than 64 bits; make it a string")
-    return mend(str(given))
+    text = mend(str(given))
+    if is_template(text):
+        raise InvalidEvent(
+            name, "not_filled_in", f"{name} is still a template; have the platform fill it in, or leave it out"
+        )
+    return text
 
 
 def _holds(request: Mapping[str, Any], variables: Variables) -> bool:
     """Whether all conditions hold; without any, yes."""
+    effort = Effort()
     for name in ("condition", "conditions"):
         given = request.get(name)
         if given is None:
@@ -102,6 +117,6 @@ def _holds(request: Mapping[str, Any], variables: Variables) -> bool:
             places = [(f"{name}[{number}]", one) for number, one in enumerate(given)]
         else:
             places = [(name, given)]
-        if not all(read_condition(one, place).holds(variables, place) for place, one in places):
+        if not all(read_condition(one, place).holds(variables, effort, path=place) for place, one in places):
             return False
     return True

@@ -14,36 +14,61 @@ from pombo.shared.errors import InvalidEvent
 from pombo.shared.values import member, mend, shortened
 
 _VARIABLE = re.compile(r"\{\{([^{}]+)\}\}")
+LONGEST = 1_000_000
+"""Characters that the fields of one block may come to, so that no template multiplies a long value without end."""
+
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
-def fill(template: str, variables: Variables, field: str) -> str:
-    """Put the variables' values into a template.
+class Filling:
+    """Fills templates with one conversation's variables, up to a length over all of them."""
 
-    Raises:
-        InvalidEvent: it holds inline code; `field` is the error's.
-    """
-    refuse_code(template, field)
-    return _VARIABLE.sub(lambda found: _inserted(variables.value(found[1])), mend(template))
+    def __init__(self, variables: Variables) -> None:
+        self._variables = variables
+        self._left = LONGEST
 
+    def text(self, template: str, field: str) -> str:
+        """Put the variables' values into a template.
 
-def fill_value(value: Any, variables: Variables, path: str) -> Any:
-    """Fill a text, or every text of an object, also of objects within and in lists.
+        Raises:
+            InvalidEvent: it holds inline code, or it comes to too much; `field` is the error's.
+        """
+        refuse_code(template, field)
+        parts, end = [], 0
+        for found in _VARIABLE.finditer(template):
+            parts += [self._counted(template[end : found.start()], field), self._value(found[1], field)]
+            end = found.end()
+        return mend("".join((*parts, self._counted(template[end:], field))))
 
-    A member of an object that comes out empty is left out. Texts that are members of a list themselves stay as
-    they are, as do numbers and booleans. Containers are plain dicts and lists of bounded depth.
-    """
-    if isinstance(value, str):
-        return fill(value, variables, path)
-    if isinstance(value, dict):
-        filled = {key: fill_value(item, variables, member(path, key)) for key, item in value.items()}
-        return {key: item for key, item in filled.items() if item is not None and item != ""}
-    if isinstance(value, list):
-        return [
-            fill_value(item, variables, f"{path}[{index}]") if isinstance(item, dict) else item
-            for index, item in enumerate(value)
-        ]
-    return value
+    def value(self, value: Any, path: str) -> Any:
+        """Fill a text, or every text of an object, also of objects within and in lists.
+
+        A member of an object that comes out empty is left out. Texts that are members of a list themselves stay as
+        they are, as do numbers and booleans. Containers are plain dicts and lists of bounded depth.
+        """
+        if isinstance(value, str):
+            return self.text(value, path)
+        if isinstance(value, dict):
+            filled = {key: self.value(item, member(path, key)) for key, item in value.items()}
+            return {key: item for key, item in filled.items() if item is not None and item != ""}
+        if isinstance(value, list):
+            return [
+                self.value(item, f"{path}[{index}]") if isinstance(item, dict) else item
+                for index, item in enumerate(value)
+            ]
+        return value
+
+    def _value(self, name: str, field: str) -> str:
+        value = self._variables.value(name)
+        return "" if value is None else self._counted(text_of(value), field)
+
+    def _counted(self, part: str, field: str) -> str:
+        self._left -= len(part)
+        if self._left < 0:
+            shown = shortened(field)
+            complaint = f"with {shown}, the fields come to over {LONGEST:,} characters; an event has 32,000 bytes"
+            raise InvalidEvent(shown, "too_large", f"{complaint}; send less")
+        return part
 
 
 def single_value(template: str, variables: Variables) -> Value | None:
@@ -74,7 +99,3 @@ def refuse_code(template: str, field: str) -> None:
             raise InvalidEvent(
                 shown, "inline_code", f"{shown} holds inline code ({{{{= … =}}}}), which is not run; {remedy}"
             )
-
-
-def _inserted(value: Value | None) -> str:
-    return "" if value is None else text_of(value)

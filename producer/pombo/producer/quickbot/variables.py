@@ -17,6 +17,8 @@ Given = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """A dict of values by name, or the `variables` of a flow: `[{"id": …, "name": …, "value": …}]`."""
 
 CODE = "variables_invalid"
+MOST = 10_000
+"""Variables of one conversation."""
 _FIXED = 1e-6
 """JavaScript writes smaller numbers with an exponent, Python already those below 1e-4."""
 _EXPONENT = 1e21
@@ -53,6 +55,9 @@ class Variables:
         """
         if isinstance(given, Variables):
             return cls(given._all)
+        if isinstance(given, Mapping | Sequence) and len(given) > MOST:
+            complaint = f"there are {len(given):,} variables, and {MOST:,} are the most; send those that the block uses"
+            raise InvalidEvent("variables", CODE, complaint)
         if isinstance(given, Mapping):
             return cls(Variable(_name(name), _value(value, _path(name))) for name, value in given.items())
         if isinstance(given, Sequence) and not isinstance(given, str | bytes | bytearray):

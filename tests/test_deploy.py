@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from pombo.ops.cli.app import command
 from pombo.ops.serverbinary import find_program
-from pombo.ops.up import FLEET_PORT
+from pombo.ops.up import FLEET_PORT, GATEWAY_PORT
 from pombo.shared.connection import connect
 from pombo.shared.lifeline import GRACE_S
 from pombo.shared.settings import Settings
@@ -31,7 +31,7 @@ DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 COMPOSE: Any = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
 PROMETHEUS: Any = yaml.safe_load((DEPLOY / "prometheus.yml").read_text("utf-8"))
-UNIT = (DEPLOY / "pombo-worker@.service").read_text("utf-8")
+UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
 SERVICES: Mapping[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "pombo"}
 
@@ -225,15 +225,28 @@ def test_prometheus_sees_the_fleet() -> None:
     assert f"127.0.0.1:{FLEET_PORT}/metrics" in fleet["healthcheck"]["test"][-1]
 
 
+def test_prometheus_sees_the_gateway() -> None:
+    """The gateway is scraped and asked for its health where it listens, and reached where it is published."""
+    service = OURS["gateway"]
+    port = str(GATEWAY_PORT)
+    assert ["0.0.0.0"] == service["command"][service["command"].index("--host") + 1 :][:1]
+    assert [f"gateway:{port}"] == targets("pombo-gateway")
+    assert [f"127.0.0.1:{port}:{port}"] == service["ports"]
+    assert f"127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
+    assert [f"spool:{service['environment']['POMBO_SPOOL_DIR']}"] == service["volumes"]
+
+
 # -- systemd, README --------------------------------------------------------------------------------------------------
 
 
-def test_unit_runs_a_command() -> None:
-    """The unit's command is one, and the variables that it sets or names are read."""
-    (line,) = re.findall(r"^ExecStart=\S+/pombo (.+)$", UNIT, re.M)
+@pytest.mark.parametrize("name", UNITS)
+def test_unit_runs_a_command(name: str) -> None:
+    """Each unit's command is one, and the variables that it sets or names are read."""
+    unit = (DEPLOY / name).read_text("utf-8")
+    (line,) = re.findall(r"^ExecStart=\S+/pombo (.+)$", unit, re.M)
     assert_runs(line.split())
-    assert_settings(set(re.findall(r"POMBO_[A-Z_]+", UNIT)))
-    (grace,) = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT, re.M)
+    assert_settings(set(re.findall(r"POMBO_[A-Z_]+", unit)))
+    (grace,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.M)
     assert int(grace) > GRACE_S
 
 

@@ -69,6 +69,15 @@ def test_bots_stay_light() -> None:
     assert (0, "", "") == (done.returncode, done.stderr, done.stdout.strip())
 
 
+def test_adapters_are_loaded_only_where_they_are_used() -> None:
+    """A bot that sends its own events loads no adapter of a platform."""
+    code = (
+        "import sys, pombo.producer; print(*[name for name in sys.modules if name.startswith('pombo.producer.blip')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (0, "") == (done.returncode, done.stdout.strip())
+
+
 def test_producer_configures_no_logging() -> None:
     """A bot's logging is its own: the import adds no handler and sets no level."""
     code = (

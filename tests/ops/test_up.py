@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pombo.ops.up import FLEET_PORT, greeting
+from pombo.ops.up import FLEET_PORT, GATEWAY_PORT, greeting
 from pombo.producer import Accepted, Producer
 from pombo.shared.connection import aconnect, connect, redis_url
 from pombo.shared.keys import Keys
@@ -62,6 +63,12 @@ def fleet(home: Path) -> dict[bytes, bytes]:
     return {}
 
 
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url, timeout=10).status_code == 200
+    return False
+
+
 def works(home: Path) -> None:
     """Wait until a worker is in the fleet."""
     until(lambda: fleet(home), "worker in the fleet")
@@ -69,6 +76,12 @@ def works(home: Path) -> None:
 
 def worker_pids(home: Path) -> set[int]:
     return {pid for pid, words in processes_with(str(home)).items() if "pombo.ops.cli worker" in words}
+
+
+def value(redis: Redis, key: str) -> object:
+    with suppress(RedisError):
+        return redis.get(key)
+    return None
 
 
 def server_pid(home: Path) -> int:
@@ -100,6 +113,9 @@ def test_up_runs_everything_and_ends_with_it(home: Path, start: Start) -> None:
         assert WRITE_KEY == write_key(home)
         assert 0o600 == (home / "secret.key").stat().st_mode & 0o777
         assert "sources   default" in up.err
+        # Somebody else on this machine may have its port.
+        if "gateway   off" not in up.err:
+            until(lambda: answers(f"http://127.0.0.1:{GATEWAY_PORT}/readyz"), "answer of the gateway")
         up.send(signal.SIGINT)
 
         assert 0 == up.ends()
@@ -142,7 +158,9 @@ def test_a_killed_server_comes_back(home: Path, start: Start) -> None:
         os.kill(server, signal.SIGKILL)
         until(lambda: server_pid(home) not in {0, server}, "new server")
 
+        # It may still be reading what it had.
         with client(home) as redis:
+            until(lambda: value(redis, "kept"), "answer of the new server")
             assert b"yes" == redis.get("kept")
         assert workers == worker_pids(home)
 
@@ -237,12 +255,16 @@ def test_what_cannot_work_is_one_line(
 
 def test_greeting_says_how_to_go_on(home: Path) -> None:
     """Another home and disabled producers are told, and passwords are not."""
-    usual = greeting(Settings.model_construct(), [], fleet_served=True)
-    other = greeting(Settings.model_construct(home=home, disabled=True), ["bot"], fleet_served=False)
-    remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], fleet_served=True)
+    usual = greeting(Settings.model_construct(), [], fleet_served=True, gateway="http://127.0.0.1:8080")
+    other = greeting(
+        Settings.model_construct(home=home, disabled=True), ["bot"], fleet_served=False, gateway="off, why"
+    )
+    remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], fleet_served=True, gateway="")
 
     assert "  sources   none yet: pombo sources add NAME --write-key -" in usual
     assert f"  metrics   worker :9108, fleet 127.0.0.1:{FLEET_PORT}" in usual
+    assert "  gateway   http://127.0.0.1:8080" in usual
+    assert "  gateway   off, why" in other
     assert f"  home      {home}; other commands need the same POMBO_HOME" in other
     assert "  note      POMBO_DISABLED=1: producers validate and discard" in other
     assert "pombo is up on redis://me:***@host/0" == remote[0]

@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from redis import Redis
 
 from pombo.producer import Accepted, AsyncProducer, Receipt, Rejected
+from pombo.shared.prepared import Prepared, prepare
 from pombo.shared.settings import Settings
 from producer.proxy import Proxy, always, first
 from producer.rig import KEYS, Recorder, entries, ids, reason, stored
@@ -213,3 +215,65 @@ def test_two_loops(redis_url: str, redis: Redis) -> None:
 
 async def track(producer: AsyncProducer) -> Receipt:
     return await producer.track("u1", "A")
+
+
+def prepared(*message_ids: str, pad: int = 0) -> list[Prepared]:
+    """Events that were made ready elsewhere."""
+    event: dict[str, Any] = {"type": "track", "userId": "u1", "event": "A", "properties": {"pad": "x" * pad}}
+    return [prepare({**event, "messageId": one}, now=datetime.now(UTC)) for one in message_ids]
+
+
+async def test_prepared_events(redis: Redis, make: Make) -> None:
+    """Many prepared events are taken in their order, and their receipts told together once all are durable."""
+    producer = make()
+    names = [f"m{number}" for number in range(250)]
+    receipts = await producer.enqueue_prepared(prepared(*names))
+    assert [Accepted(name) for name in names] == [receipt.outcome for receipt in receipts]
+    assert names == ids(stored(redis))
+    assert [] == await producer.enqueue_prepared([])
+
+
+async def test_prepared_events_share_flushes(redis: Redis, make: Make) -> None:
+    """Batches that are given at the same time become one record batch."""
+    producer = make()
+    await asyncio.gather(*(producer.enqueue_prepared(prepared(f"m{n}a", f"m{n}b")) for n in range(50)))
+    assert [100] == [len(entry) for entry in entries(redis)]
+
+
+async def test_prepared_events_fit_together_or_not_at_all(redis: Redis, make: Make) -> None:
+    """A batch that the buffer cannot take whole is refused whole; one that it can is taken after it."""
+    producer = make(buffer_events=3)
+    full = await producer.enqueue_prepared(prepared("m1", "m2", "m3", "m4"))
+    assert ["backlog_full"] * 4 == list(map(reason, full))
+    heavy = await make(buffer_bytes=1000).enqueue_prepared(prepared("m5", "m6", pad=600))
+    assert ["backlog_full"] * 2 == list(map(reason, heavy))
+    assert ["accepted"] * 3 == list(map(reason, await producer.enqueue_prepared(prepared("m7", "m8", "m9"))))
+    assert ["m7", "m8", "m9"] == ids(stored(redis))
+    await producer.close()
+    assert ["closed"] == list(map(reason, await producer.enqueue_prepared(prepared("m10"))))
+
+
+async def test_prepared_events_of_an_unknown_source(redis: Redis, make: Make) -> None:
+    """A refusal of the core is in each receipt."""
+    receipts = await make(source="nobody").enqueue_prepared(prepared("m1", "m2"))
+    assert ["unknown_source"] * 2 == list(map(reason, receipts))
+
+
+async def test_prepared_events_of_a_disabled_producer(redis: Redis, redis_url: str, make: Make) -> None:
+    """Under POMBO_DISABLED=1 they read accepted, and nothing is written."""
+    producer = make(settings=Settings.model_construct(redis_url=redis_url, disabled=True))
+    assert ["accepted"] == list(map(reason, await producer.enqueue_prepared(prepared("m1"))))
+    assert [] == stored(redis)
+
+
+async def test_waiting(redis: Redis, make: Make, proxy: Proxy) -> None:
+    """How long the oldest event has waited is seen from outside, and ends with its outcome."""
+    producer = make(redis_url=proxy.url, budget_s=10.0)
+    assert 0.0 == producer.waiting_s
+    proxy.rule = first("hang")
+    waiting = asyncio.create_task(producer.enqueue_prepared(prepared("m1")))
+    async with asyncio.timeout(60):
+        while not producer.waiting_s:
+            await asyncio.sleep(0.01)
+        await waiting
+    assert 0.0 == producer.waiting_s

@@ -528,3 +528,23 @@ async def test_redrive_script_takes_a_letter_once(redis: Redis, keys: Keys, of: 
     assert [b"ok", [], [one.encode()], [corrupt.encode()]] == reply
     assert [two, corrupt] == [letter.stream_id for letter in await letters(redis, keys)]
     assert await is_balanced(redis, keys)
+
+
+@pytest.mark.parametrize(
+    ("payload", "event"),
+    [
+        (b'{"a":NaN,"b":-Infinity}', {"a": "NaN", "b": "-Infinity"}),
+        (b'{"a":"\\ud83d"}', {}),
+        (b'{"a":NaN,"b":"\\ud83d"}', {}),
+        (b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}", {}),
+        (b"NaN", {}),
+        (b"\xff", {}),
+        (b"", {}),
+    ],
+)
+def test_payloads_that_are_no_json(payload: bytes, event: dict[str, Any]) -> None:
+    """What a client sent beyond JSON is shown as far as it can be, and is never in the way."""
+    letter = DeadLetter("bot", "1-0", LetterHeader("invalid", 0), payload)
+    assert event == letter.event
+    assert orjson.dumps(letter.show())
+    assert not letter.redrivable

@@ -3,12 +3,13 @@ import json
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 
-from pombo.shared.logs import configure_logs, get_logger, redact
+from pombo.shared.logs import configure_logs, get_logger, get_quick_logger, redact
 
 
 class Terminal(io.StringIO):
@@ -266,3 +267,21 @@ def test_what_is_hard_to_write_is_written(value: object) -> None:
     configure_logs("info", "json", stream=stream)
     get_logger("pombo.test").info("seen", value=value)
     assert json.loads(json.dumps(value)) == lines(stream)[0]["value"]
+
+
+def test_quick_lines_are_like_the_others(tmp_path: Path) -> None:
+    """A quick logger's JSON has the keys of any other line, obeys the level, and is the usual one on a console."""
+    lines = []
+    for quick in (False, True):
+        with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+            configure_logs("info", "json", stream=stream)
+            logger = get_quick_logger("pombo.x") if quick else get_logger("pombo.x")
+            logger.debug("unseen")
+            logger.info("request", status=200, path="/v1/batch")
+        lines.append(json.loads((tmp_path / "log").read_text()))
+    usual, quick_line = lines
+    assert usual | {"timestamp": ""} == quick_line | {"timestamp": ""}
+    with (tmp_path / "log").open("w", encoding="utf-8") as stream:
+        configure_logs("info", "console", stream=stream)
+        get_quick_logger("pombo.x").info("request", status=200)
+    assert "request" in (tmp_path / "log").read_text()

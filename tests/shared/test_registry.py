@@ -20,6 +20,7 @@ from pombo.shared.registry import Registry
 from pombo.shared.scripts import script
 from pombo.shared.secrets import Secrets
 from pombo.shared.sources import Source
+from support.programs import SECRET
 
 KEY = "A1b2C3d4" * 4
 OTHER_KEY = "Z9y8X7w6" * 4
@@ -418,6 +419,78 @@ async def test_one_source_of_another_secret_stops_no_add(redis: Redis, keys: Key
     await registry.add("more", OTHER_KEY)
 
     assert OTHER_KEY == await registry.write_key("more")
+
+
+async def test_id_key_stays(registry: Registry, redis: Redis, keys: Keys, secrets: Secrets) -> None:
+    """A source's id key is its own, and outlives rotations of the write key, the intake key and the secret."""
+    await registry.add("bot", KEY)
+    await registry.add("other", OTHER_KEY)
+    first = await registry.id_key("bot")
+    await registry.rotate_key("bot", "C" * 32)
+    await registry.rotate_intake_key("bot")
+    await Registry(redis, keys, Secrets([NEW, SECRET])).reencrypt()
+    renewed = Registry(redis, keys, Secrets([NEW]))
+
+    assert 32 == len(first)
+    assert first == await renewed.id_key("bot")
+    assert first != await renewed.id_key("other")
+
+
+async def test_id_key_is_nowhere_in_clear(registry: Registry, redis: Redis) -> None:
+    """What Redis holds does not give the id key away."""
+    await registry.add("bot", KEY)
+
+    told = repr(await dump(redis))
+
+    assert (await registry.id_key("bot")).hex() not in told
+
+
+async def test_id_key_of_an_older_source_is_made_once(registry: Registry, redis: Redis, keys: Keys) -> None:
+    """A source without one gets it from the first who asks; of many at once, all get the same."""
+    await registry.add("bot", KEY)
+    sealed = orjson.loads(await redis.hget(keys.secrets, "bot") or b"")
+    del sealed["id_key"]
+    await redis.hset(keys.secrets, "bot", orjson.dumps(sealed))
+
+    found = await asyncio.gather(*(registry.id_key("bot") for _ in range(5)))
+
+    assert [await registry.id_key("bot")] * 5 == found
+    assert KEY == await registry.write_key("bot")
+
+
+async def test_id_key_needs_the_secret(redis: Redis, keys: Keys) -> None:
+    """Another secret opens no id key, and makes none."""
+    await Registry(redis, keys, Secrets([OLD])).add("bot", KEY)
+    before = await dump(redis)
+
+    with pytest.raises(ConfigurationError, match=r"the id key of source 'bot' cannot be decrypted"):
+        await Registry(redis, keys, Secrets([NEW])).id_key("bot")
+
+    assert before == await dump(redis)
+
+
+async def test_id_key_lost_with_its_secret_is_made_anew(redis: Redis, keys: Keys) -> None:
+    """A write key stored by force leaves a lost id key behind, and says what that means for people's ids."""
+    old = Registry(redis, keys, Secrets([OLD]))
+    await old.add("bot", KEY)
+    before = await old.id_key("bot")
+    registry = Registry(redis, keys, Secrets([NEW]))
+
+    kept = await old.rotate_key("bot", KEY, force=True)
+    (warning,) = await registry.rotate_key("bot", OTHER_KEY, force=True)
+
+    assert () == kept
+    assert "people have other userIds from now on" in warning
+    assert before != await registry.id_key("bot")
+
+
+async def test_add_says_what_user_ids_give_away(registry: Registry) -> None:
+    """A source that takes Blip's items with raw identities says that these are phone numbers on WhatsApp."""
+    raw = await registry.add("raw", KEY, blip=True)
+    hashed = await registry.add("hashed", OTHER_KEY, blip=True, identity="hmac")
+
+    assert "that is the customer's phone number; `pombo sources set raw --identity hmac`" in raw.notices[2]
+    assert 2 == len(hashed.notices)
 
 
 async def test_intake_key_is_rotated(registry: Registry) -> None:

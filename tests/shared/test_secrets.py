@@ -1,6 +1,7 @@
 import threading
 from pathlib import Path
 
+import orjson
 import pytest
 from pydantic import SecretStr
 
@@ -99,9 +100,21 @@ def test_secrets_print_nothing() -> None:
 
 def test_sealed_keys_survive_storage() -> None:
     """Sealed keys come back from JSON as they went."""
-    sealed = SealedKeys.seal(Secrets([NEW]), "key", digest("intake"))
+    sealed = SealedKeys.seal(Secrets([NEW]), "key", digest("intake"), "id key")
 
     assert sealed == SealedKeys.load("bot", sealed.dump())
+    assert "id key" == sealed.open_id_key(Secrets([NEW]), "bot")
+
+
+def test_sealed_keys_of_an_older_pombo_have_no_id_key() -> None:
+    """What was stored before there were id keys is read, and says that none was made."""
+    fields = orjson.loads(SealedKeys.seal(Secrets([NEW]), "key", digest("intake"), "id key").dump())
+    del fields["id_key"]
+
+    sealed = SealedKeys.load("bot", orjson.dumps(fields))
+
+    assert ("", "") == (sealed.id_key, sealed.open_id_key(Secrets([NEW]), "bot"))
+    assert "" == sealed.resealed(Secrets(["another-secret-" * 3, NEW]), "bot").id_key
 
 
 @pytest.mark.parametrize("stored", [b'{"v":2,"write_key":"x"}', b'{"v":1}', b"[]", b"no json", b""])

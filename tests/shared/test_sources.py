@@ -175,6 +175,14 @@ def test_bad_names(name: str) -> None:
         {"backlog_bytes": -1},
         {"region": "br"},
         {"v": 2},
+        {"intake_header": "X Key"},
+        {"intake_header": "X-Key\n"},
+        {"intake_header": ""},
+        {"message_bodies": "half"},
+        {"identity": "sha256"},
+        {"perspective": "agent"},
+        {"bots": ["no-domain"]},
+        {"bots": ["bot@msging.net/instance"]},
     ],
 )
 def test_settings_out_of_bounds_are_refused(options: dict[str, Any]) -> None:
@@ -209,6 +217,13 @@ _positive = st.floats(1e-3, 1e12)
             "max_age_s": _positive,
             "window_s": st.floats(60, 1e9),
             "backlog_bytes": st.integers(0, 1 << 50),
+            "intake_header": st.from_regex(r"\A[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z"),
+            "blip": st.booleans(),
+            "message_bodies": st.sampled_from(["full", "length", "drop"]),
+            "identity": st.sampled_from(["raw", "hmac"]),
+            "perspective": st.sampled_from(["bot", "customer"]),
+            "tickets": st.booleans(),
+            "bots": st.lists(st.sampled_from(["a@msging.net", "b@msging.net"])),
         },
     )
 )
@@ -217,6 +232,23 @@ def test_source_survives_storing(fields: dict[str, Any]) -> None:
     source = Source(**fields)
     assert source == Source.load(source.name, source.dump())
     assert source.url == Source.load(source.name, source.dump()).url
+
+
+def test_source_of_an_older_pombo_has_the_careful_choices() -> None:
+    """What was stored before there were choices for platforms is read with defaults that tell the least."""
+    source = Source.load("bot", b'{"v":1,"name":"bot","incarnation":"i"}')
+    told = source.model_dump(include={"intake_header", "blip", "message_bodies", "tickets", "perspective", "bots"})
+    expected = {
+        "intake_header": "Authorization", "blip": False, "message_bodies": "length", "tickets": False,
+        "perspective": "bot", "bots": (),
+    }  # fmt: skip
+    assert expected == told
+    assert "raw" == source.identity
+
+
+def test_bots_are_compared_without_case() -> None:
+    """LIME compares addresses without case, so identities are kept in lower case."""
+    assert ("mybot@msging.net",) == Source(name="bot", incarnation="i", bots=("MyBot@MSGING.net",)).bots
 
 
 def test_stored_form_carries_its_version() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pombo.shared.clock import SystemClock
 from pombo.shared.connection import aconnect, redis_url
 from pombo.shared.logs import configure_logs
+from pombo.shared.processes import on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import read_settings
@@ -25,7 +26,6 @@ from pombo.worker.direct import DirectTransport
 from pombo.worker.fleet import BeatGuard
 from pombo.worker.metrics import Metrics
 from pombo.worker.pool import Pool
-from pombo.worker.process import on_stop_signals
 from pombo.worker.transport import Request
 
 

@@ -180,12 +180,14 @@ def metrics_page() -> str:
     import prometheus_client
     from prometheus_client import CollectorRegistry
 
+    from pombo.gateway.metrics import Metrics as GatewayMetrics
     from pombo.ops.fleetmetrics import families
     from pombo.producer.metrics import PrometheusMetrics
     from pombo.worker.metrics import Metrics
 
     worker = declared(vars(Metrics(CollectorRegistry())).values())
     producer = declared(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values())
+    gateway = declared([GatewayMetrics(CollectorRegistry()).requests])
     return _page(
         "Metrics",
         "In Prometheus' text format.",
@@ -196,8 +198,12 @@ def metrics_page() -> str:
         "Read from ledgers and streams by `pombo up`: of the whole fleet, so that no scrape counts twice.",
         _metrics(declared(families(None))),
         "## Producer",
-        "In a bot's own registry, if the bot has prometheus-client.",
+        "In a bot's own registry, if the bot has prometheus-client; and at the gateway.",
         _metrics(producer),
+        "## Gateway",
+        "At `/metrics` of the gateway, beside those of its producers; the processes of `--processes` are one, with "
+        "their sums.",
+        _metrics(gateway),
     )
 
 

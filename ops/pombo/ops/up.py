@@ -5,21 +5,23 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from pombo.ops.cli.crew import gateway_crew
 from pombo.ops.embedded import EmbeddedServer
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.shared.connection import aconnect, redact, redis_url
 from pombo.shared.errors import ConfigurationError, PomboError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
-from pombo.shared.processes import ChildSpec, Supervisor
+from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, ensure_secret_file, load_secrets
 from pombo.shared.settings import Settings
 from pombo.worker.exposition import exposed
-from pombo.worker.process import check_secrets, on_stop_signals
+from pombo.worker.process import check_secrets
 
 FLEET_PORT = 8081
 """Metrics of the whole installation."""
+GATEWAY_PORT = 8080
 WATCH_S = 1.0
 DEFAULT_SOURCE = "default"
 
@@ -27,7 +29,7 @@ log = get_logger("pombo.up")
 
 
 def up(settings: Settings) -> int:
-    """Run an embedded server if no Redis is given, a worker and the jobs, until SIGTERM or Ctrl-C; returns 0.
+    """Run an embedded server if no Redis is given, a worker, the jobs and a gateway, until SIGTERM or Ctrl-C.
 
     Raises:
         ConfigurationError: the home, the server or the secret key cannot be used, or the worker refused its
@@ -56,7 +58,9 @@ async def _up(settings: Settings) -> int:
         served = stack.enter_context(fleet)
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(ChildSpec(name="worker", argv=[sys.executable, "-m", "pombo.ops.cli", "worker"]))
-        sys.stderr.write("".join(f"{line}\n" for line in greeting(settings, sources, fleet_served=served)))
+        gateway = await _start_gateway(stack)
+        lines = greeting(settings, sources, fleet_served=served, gateway=gateway)
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
         ended = asyncio.ensure_future(supervisor.wait())
         ended.add_done_callback(lambda _: stop.set())
         await _watch(server, stop)
@@ -64,6 +68,26 @@ async def _up(settings: Settings) -> int:
             raise ConfigurationError("the worker cannot run with this configuration; it said above what is wrong")
         sys.stderr.write("stopping: idle partitions are handed back, requests under way may finish\n")
     return 0
+
+
+async def _start_gateway(stack: AsyncExitStack) -> str:
+    """Run a gateway on its usual port, under a supervisor of its own; its URL, or why it is off.
+
+    The rest runs without it, and the worker's end is looked for apart from its.
+    """
+    try:
+        from pombo.gateway.process import listen
+
+        listener = stack.enter_context(listen("127.0.0.1", GATEWAY_PORT))
+    except ModuleNotFoundError as error:
+        return f"off, {error.name} is not installed (pombo[gateway])"
+    except ConfigurationError as error:
+        log.warning("gateway.off", error=str(error))
+        return f"off, port {GATEWAY_PORT} is in use"
+    supervisor = await stack.enter_async_context(Supervisor())
+    (spec,) = gateway_crew(None, [listener.fileno()])
+    await supervisor.start(spec)
+    return f"http://127.0.0.1:{GATEWAY_PORT}"
 
 
 async def _start_server(settings: Settings, stack: AsyncExitStack) -> EmbeddedServer | None:
@@ -115,13 +139,14 @@ async def _prepare_default(registry: Registry, names: set[str], write_key: str) 
         )
 
 
-def greeting(settings: Settings, sources: list[str], *, fleet_served: bool) -> list[str]:
+def greeting(settings: Settings, sources: list[str], *, fleet_served: bool, gateway: str) -> list[str]:
     """What `up` says when everything was started."""
     worker = f"worker :{settings.metrics_port}" if settings.metrics_port else "worker off"
     fleet = f"fleet 127.0.0.1:{FLEET_PORT}" if fleet_served else f"fleet off, port {FLEET_PORT} is in use"
     lines = [
         f"pombo is up on {redact(redis_url(settings))}",
         f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key -'}",
+        f"  gateway   {gateway}",
         f"  metrics   {worker}, {fleet}",
         "  look      pombo status · pombo top · pombo audit · pombo doctor",
         "  stop      Ctrl-C",

@@ -1,7 +1,7 @@
 """The producer for asyncio."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,11 +17,12 @@ from pombo.producer.metrics import Metrics
 from pombo.producer.options import Options, WhenFull
 from pombo.producer.outbox import Outbox
 from pombo.producer.parts import CLOSE_SLACK_S, STUMBLE_PAUSE_S, STUMBLED, Parts
-from pombo.producer.receipts import Receipt
+from pombo.producer.receipts import Accepted, Receipt
 from pombo.producer.rejections import OnRejected, logger
 from pombo.producer.steps import WEATHER, Disk, Sleep, Step, advance
 from pombo.shared.clock import Clock
 from pombo.shared.errors import SpoolError
+from pombo.shared.prepared import Prepared
 
 if TYPE_CHECKING:
     from pombo.shared.settings import Settings
@@ -92,6 +93,28 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
             return self._intake.turn_away(pending, offer)
         await _settled(pending)
         return pending
+
+    async def enqueue_prepared(self, events: Sequence[Prepared]) -> list[Receipt]:
+        """Take events that `prepare` made, all of them or none; return once the outcome of each is known.
+
+        For many at once it is quicker than gathering calls of `enqueue`. A full buffer is never waited for.
+        """
+        if self._parts.disabled:
+            return [Receipt(event.message_id, Accepted) for event in events]
+        pendings = list(map(Pending, events))
+        if not pendings:
+            return []
+        self._bind()
+        offer = self._buffer.offer_all(pendings)
+        if offer is not Offer.TAKEN:
+            return [self._intake.turn_away(pending, offer) for pending in pendings]
+        await _settled(pendings[-1])  # Receipts are settled in the order of acceptance.
+        return [*pendings]
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds for which the oldest event without an outcome has waited; 0 when there is none."""
+        return self._outbox.waiting_s
 
     async def flush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as `Producer.flush`
         """Send what is buffered now, wait at most `timeout` seconds, and tell whether all is settled."""

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 
 from pombo.producer.options import Options
@@ -83,6 +83,30 @@ class Buffer:
             pending.at = self._now()
             self._last = pending
             self._queue.append(pending)
+            wake = len(self._queue) >= self._wake_at
+            if wake:
+                self._wake_at = _NOBODY
+        if wake:
+            self._wake()
+        return Offer.TAKEN
+
+    def offer_all(self, events: Sequence[Pending]) -> Offer:
+        """Put several events in, in their order, or none of them; for one event after the other, see `offer`."""
+        size = sum(len(pending.body) for pending in events)
+        with self._lock:
+            if self.closed:
+                return Offer.CLOSED
+            full = self.events + len(events) > self._options.buffer_events
+            if full or self.bytes + size > self._options.buffer_bytes:
+                return Offer.FULL
+            self.events += len(events)
+            self.bytes += size
+            now = self._now()
+            for pending in events:
+                pending.at = now
+            if events:
+                self._last = events[-1]
+            self._queue.extend(events)
             wake = len(self._queue) >= self._wake_at
             if wake:
                 self._wake_at = _NOBODY

@@ -111,6 +111,12 @@ class Outbox:
             if self._tried and self._trouble is not None:
                 self._expire()
 
+    @property
+    def waiting_s(self) -> float:
+        """Seconds for which the oldest event that a flush took has waited; 0 when there is none."""
+        taken = self._taken
+        return self._clock.monotonic() - taken[0].at if taken else 0.0
+
     def give_up(self, reason: Reason, message: str) -> None:
         """Settle all events that are left, without asking Redis; for a driver that must end or lost its way."""
         self._trouble = Trouble(reason, message)

@@ -54,6 +54,8 @@ class Parts:
         self.intake = Intake(options, self.rejections, self.clock, disabled=self._settings.disabled)
         self.closing_s = max(options.budget_s, options.patience_s) + CLOSE_SLACK_S
         """Seconds that closing may take."""
+        self.disabled = self._settings.disabled
+        """Whether sound events are discarded."""
         self._check_url()
         self._keeper = keeper_of(self._settings, self.url, self.clock)
         """The spool, if there is one."""

@@ -12,6 +12,7 @@ A letter whose header has an unknown version is left alone: it is counted as unr
 """
 
 import base64
+import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ Reason = Literal[
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
+UNSOUND = frozenset({"invalid", "unknown_item"})
+"""What died of these was never an event that Segment would keep: it answers 200 and drops it."""
 MAX_ANSWER = 2048
 """Characters of Segment's answer that are kept."""
 MAX_HISTORY = 20
@@ -144,16 +147,14 @@ class DeadLetter:
     @cached_property
     def event(self) -> dict[str, Any]:
         """The event, parsed; empty when the payload is none."""
-        try:
-            parsed = {} if self.header.reason == "corrupt" else orjson.loads(self.payload)
-        except orjson.JSONDecodeError:
-            return {}
+        parsed = {} if self.header.reason == "corrupt" else _parsed(self.payload)
         return parsed if isinstance(parsed, dict) else {}
 
     @property
     def redrivable(self) -> bool:
-        """Whether the payload is one serialised event, so that it can be put into a record batch again."""
-        return self.events == 1 and self.payload.startswith(_EVENT_START) and b"\n" not in self.payload
+        """Whether the payload is one serialised event that Segment may take, so that it can be sent again as it is."""
+        sound = self.header.reason not in UNSOUND and self.payload.startswith(_EVENT_START)
+        return sound and self.events == 1 and b"\n" not in self.payload
 
     def describe(self) -> dict[str, Any]:
         """The JSON of `dead list`."""
@@ -161,10 +162,10 @@ class DeadLetter:
             "id": self.id,
             "source": self.source,
             "reason": self.header.reason,
-            "message_id": self.event.get("messageId"),
-            "type": self.event.get("type"),
-            "event": self.event.get("event"),
-            "user": self.event.get("userId") or self.event.get("anonymousId"),
+            "message_id": _told(self.event.get("messageId")),
+            "type": _told(self.event.get("type")),
+            "event": _told(self.event.get("event")),
+            "user": _told(self.event.get("userId") or self.event.get("anonymousId")),
             "accepted_at": self.header.accepted_at,
             "died_at": iso(self.died_at),
             "attempts": self.header.attempts,
@@ -206,9 +207,9 @@ class Filter:
         wanted = (
             (self.source, (letter.source,)),
             (self.reason, (letter.header.reason,)),
-            (self.event, (letter.event.get("event"),)),
-            (self.user, (letter.event.get("userId"), letter.event.get("anonymousId"))),
-            (self.message_id, (letter.event.get("messageId"),)),
+            (self.event, (_told(letter.event.get("event")),)),
+            (self.user, (_told(letter.event.get("userId")), _told(letter.event.get("anonymousId")))),
+            (self.message_id, (_told(letter.event.get("messageId")),)),
         )
         fits = all(value is None or value in found for value, found in wanted)
         return fits and (self.since is None or letter.died_at >= self.since)
@@ -372,6 +373,27 @@ def _cut(group: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
         batch.append(letter)
         raw += size
     yield batch
+
+
+def _parsed(payload: bytes) -> Any:
+    """Read a payload; NaN and infinity, which a client may have sent, become texts. None for what is no JSON."""
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        parsed = json.loads(payload, parse_constant=str)
+        orjson.dumps(parsed)  # What cannot be shown as JSON is shown as text.
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return parsed
+
+
+def _told(value: object) -> str | None:
+    """A field as text: what is invalid may be of any type."""
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()
 
 
 def _page(source: str, entries: Sequence[Any], wanted: Filter) -> Page:

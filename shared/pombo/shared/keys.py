@@ -7,7 +7,7 @@ source, whose name holds none.
 | key | type | owner | lifetime | meaning |
 |---|---|---|---|---|
 | `NS:{@registry}:sources` | hash | registry | kept | name → public settings, JSON with `"v"` |
-| `NS:{@registry}:secrets` | hash | registry | kept | name → encrypted write key, JSON with `"v"` |
+| `NS:{@registry}:secrets` | hash | registry | kept | name → encrypted write key and id key, JSON with `"v"` |
 | `NS:{@registry}:lookup` | hash | registry | kept | keyed hash of a write or intake key → name |
 | `NS:{@registry}:version` | int | registry | kept | moves at each change of any source; what workers watch |
 | `NS:{@fleet}:workers` | hash | workers | until stopped or silent | worker id → JSON with its beat counter |

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import orjson
 
@@ -30,6 +30,9 @@ _QUIET = ("asyncio", "httpcore", "httpx", "rq")
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours among the root logger's handlers, so that configuring again replaces it and no other."""
 
+    json = False
+    """Whether its lines are JSON."""
+
 
 def configure_logs(
     level: str = "info", format: Literal["json", "console"] | None = None, *, stream: TextIO | None = None
@@ -43,8 +46,10 @@ def configure_logs(
     """
     stream = stream or sys.stderr
     terminal = stream.isatty()
+    format = format or ("console" if terminal else "json")
     handler = _Handler(stream)
-    handler.setFormatter(_formatter(format or ("console" if terminal else "json"), colors=terminal))
+    handler.json = format == "json"
+    handler.setFormatter(_formatter(format, colors=terminal))
     root = logging.getLogger()
     for old in [one for one in root.handlers if isinstance(one, _Handler)]:
         root.removeHandler(old)
@@ -74,6 +79,37 @@ def get_logger(name: str) -> "BoundLogger":
         cache_logger_on_first_use=True,
     )
     return logger
+
+
+def get_quick_logger(name: str) -> "BoundLogger":
+    """A logger for lines that come by the thousand a second, made after `configure_logs`: a sixth of the cost.
+
+    As JSON its lines go to stderr past the standard library, and nothing in them is redacted: it is for fields that
+    can hold no secret. In any other case it is `get_logger`'s.
+    """
+    import structlog
+
+    ours = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Handler)]
+    buffer = getattr(ours[0].stream, "buffer", None) if ours and ours[0].json else None
+    if buffer is None:
+        return get_logger(name)
+
+    def add_name(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":
+        event["logger"] = name
+        return event
+
+    logger = structlog.wrap_logger(
+        structlog.BytesLogger(buffer),
+        processors=[
+            add_name,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=orjson.dumps),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger().level),
+        cache_logger_on_first_use=True,
+    )
+    return cast("BoundLogger", logger)
 
 
 def redact(_logger: "WrappedLogger", _method: str, event: "EventDict") -> "EventDict":

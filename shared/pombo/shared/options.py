@@ -1,7 +1,7 @@
 """What an operator may say of a source, its write key and its settings: checked and brought into form."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 import orjson
@@ -34,6 +34,13 @@ class Options(TypedDict, total=False):
     backlog_bytes: int
     dead_bytes: int
     ids_limit: int
+    intake_header: str
+    blip: bool
+    message_bodies: Literal["full", "length", "drop"]
+    identity: Literal["raw", "hmac"]
+    perspective: Literal["bot", "customer"]
+    tickets: bool
+    bots: Sequence[str]
 
 
 def check_write_key(key: str) -> None:
@@ -61,6 +68,16 @@ def destination(source: Source) -> str:
         return f"events go to {source.endpoint}"
     region = source.region or "us"
     return f"events go to Segment's region {region} ({REGION_HOSTS[region]}), where the workspace must be"
+
+
+def identity_notice(source: Source) -> str | None:
+    """What the userIds of a source that takes Blip's items give away."""
+    if not source.blip or source.identity != "raw":
+        return None
+    return (
+        "userIds are Blip's identities, and on WhatsApp that is the customer's phone number; "
+        f"`pombo sources set {source.name} --identity hmac` sends keyed hashes instead, best before the first event"
+    )
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,8 @@ class ChildSpec:
     """Seconds between SIGTERM and SIGKILL."""
     restart: bool = True
     """Whether it is started again when it ended; `worker --drain` is not."""
+    fds: Sequence[int] = ()
+    """Descriptors of ours that it gets under the same numbers; ours stay open, so that its successor gets them too."""
 
 
 def restart_delay(deaths: int) -> float:
@@ -50,6 +52,14 @@ def restart_delay(deaths: int) -> float:
 def deaths_in_row(before: int, lived_s: float) -> int:
     """The count of deaths after one more, of a child that lived for `lived_s` seconds."""
     return 1 if lived_s >= HEALTHY_AFTER_S else before + 1
+
+
+def on_stop_signals(stop: Callable[[], object]) -> None:
+    """Have the running loop call `stop` at SIGTERM, at Ctrl-C and, unless under nohup, at a closed terminal."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if name != signal.SIGHUP or signal.getsignal(name) != signal.SIG_IGN:
+            loop.add_signal_handler(name, stop)
 
 
 class _Child:
@@ -193,7 +203,7 @@ class Supervisor:
             *spec.argv,
             env={**os.environ, **spec.env, PARENT_FD: str(self._read_end)},
             stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=(self._read_end,),
+            pass_fds=(self._read_end, *spec.fds),
             start_new_session=True,
         )
         log.info("child.started", child=spec.name, pid=process.pid)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, TimeoutError
@@ -31,12 +31,13 @@ from pombo.shared.options import (
     check_options,
     check_write_key,
     destination,
+    identity_notice,
     key_warnings,
     merged,
     validated,
 )
 from pombo.shared.scripts import Argument, script
-from pombo.shared.secrets import SealedKeys, Secrets, digest
+from pombo.shared.secrets import SealedKeys, Secrets, digest, new_id_key
 from pombo.shared.sources import Source
 
 INTAKE_PREFIX = "pik_"
@@ -53,7 +54,15 @@ class Added:
     warnings: tuple[str, ...]
     """What looks wrong about the write key."""
     notices: tuple[str, ...]
-    """Where the events go, and what a 200 of Segment does not prove."""
+    """Where the events go, what a 200 of Segment does not prove, and what userIds give away."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """The source that a key belongs to, and which of its keys it is."""
+
+    source: str
+    kind: Literal["intake", "write"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +108,15 @@ class Registry:
         warnings = await self._warnings(name, write_key)
         if await self._redis.hexists(self._keys.sources, name):
             raise _exists(name)
-        await self._check_secrets()
+        await self.check_secrets()
         source = source.model_copy(update={"incarnation": await self._ledger(name)})
         intake_key = INTAKE_PREFIX + randomness.token_urlsafe(32)
-        sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key))
+        sealed = SealedKeys.seal(self._secrets, write_key, digest(intake_key), new_id_key())
         reply = await self._register(name, source, sealed)
         if reply[0] != b"ok":
             raise _exists(name)
-        return Added(source, intake_key, warnings, (destination(source), PROOF_NOTICE))
+        notices = (destination(source), PROOF_NOTICE, identity_notice(source))
+        return Added(source, intake_key, warnings, tuple(filter(None, notices)))
 
     async def get(self, name: str) -> Source:
         """One source's settings.
@@ -126,6 +136,22 @@ class Registry:
         """
         sealed = _sealed(name, await self._read(name))
         return self._secrets.decrypt(sealed.write_key, what=f"the write key of source {name!r}")
+
+    async def id_key(self, name: str) -> bytes:
+        """The key that makes a source's hashed ids of people and messages.
+
+        It stays when the secret, the write key or the intake key is rotated, so that a person's id stays too. The
+        first who asks for the key of a source that has none makes it.
+
+        Raises:
+            UnknownSourceError: there is no such source.
+            ConfigurationError: the keys were encrypted with another secret, or Redis lost them.
+        """
+        sealed = _sealed(name, await self._read(name))
+        if not sealed.id_key:
+            _, after = await self._change(name, partial(self._with_id_key, name, self._secrets.encrypt(new_id_key())))
+            sealed = _sealed(name, after)
+        return bytes.fromhex(sealed.open_id_key(self._secrets, name))
 
     async def set(self, name: str, **changes: Unpack[Options]) -> Source:
         """Change settings of a source; another region, endpoint or bound of its dead letters also ends its park.
@@ -168,7 +194,8 @@ class Registry:
         """
         check_write_key(new_write_key)
         warnings = await self._warnings(name, new_write_key)
-        fresh = SealedKeys.seal(self._secrets, new_write_key, digest(randomness.token_urlsafe(32)))
+        intake_digest = digest(randomness.token_urlsafe(32))
+        fresh = SealedKeys.seal(self._secrets, new_write_key, intake_digest, new_id_key())
 
         def step(stored: _Stored) -> _Stored:
             if not stored.sealed:
@@ -176,12 +203,13 @@ class Registry:
             if not force:
                 self._open(name, stored.sealed)
             old = SealedKeys.load(name, stored.sealed)
-            sealed = replace(old, write_key=fresh.write_key, write_hash=fresh.write_hash)
+            id_key = old.id_key if self._opens_id_key(name, old) else ""
+            sealed = replace(old, write_key=fresh.write_key, write_hash=fresh.write_hash, id_key=id_key)
             return replace(stored, sealed=sealed.dump())
 
-        await self._change(name, step)
+        before, after = await self._change(name, step)
         await self.unpark(name)
-        return warnings
+        return (*warnings, *_loss_of_ids(name, before, after))
 
     async def rotate_intake_key(self, name: str) -> str:
         """Make a new intake key and return it, once; the old one is refused from now on.
@@ -204,11 +232,16 @@ class Registry:
 
     async def find_by_key(self, key: str) -> str | None:
         """The name of the source that a write or intake key belongs to; None for a key that nobody has."""
+        owner = await self.owner_of(key)
+        return None if owner is None else owner.source
+
+    async def owner_of(self, key: str) -> KeyOwner | None:
+        """Whose write or intake key this is; None for a key that nobody has."""
         hashes = self._secrets.lookup_hashes(key)
         for wanted, found in zip(hashes, await self._redis.hmget(self._keys.lookup, hashes), strict=True):
             name = _text(found)
-            if name is not None and await self._has_hash(name, wanted):
-                return name
+            if name is not None and (kind := await self._kind_of(name, wanted)):
+                return KeyOwner(name, kind)
         return None
 
     async def remove(self, name: str, *, discard: bool = False) -> None:
@@ -273,8 +306,12 @@ class Registry:
         except (ConnectionError, TimeoutError):
             return await self._run("source_add", *args)
 
-    async def _check_secrets(self) -> None:
-        """See that our secrets are those of this installation: they open the keys of one source at least."""
+    async def check_secrets(self) -> None:
+        """See that our secrets are those of this installation: they open the keys of one source at least.
+
+        Raises:
+            ConfigurationError: there are sources, and they open the keys of none.
+        """
         failure: ConfigurationError | None = None
         for name, sealed in (await self._redis.hgetall(self._keys.secrets)).items():
             try:
@@ -326,14 +363,17 @@ class Registry:
                 return before, after
         raise ConfigurationError(f"source {name!r} is being changed by others all the time; try again")
 
-    async def _has_hash(self, name: str, wanted: str) -> bool:
+    async def _kind_of(self, name: str, wanted: str) -> Literal["intake", "write"] | None:
+        """Which of a source's keys has this hash."""
         stored = await self._redis.hget(self._keys.secrets, name)
         if stored is None:
-            return False
+            return None
         sealed = SealedKeys.load(name, _bytes(stored))
         # Both are compared always, so that the time tells nothing about which one was close.
         write = hmac.compare_digest(sealed.write_hash, wanted)
-        return hmac.compare_digest(sealed.intake_hash, wanted) or write
+        if hmac.compare_digest(sealed.intake_hash, wanted):
+            return "intake"
+        return "write" if write else None
 
     async def _empty(self, source: Source, *, discard: bool) -> None:
         of, partitions = self._keys.of(source.name), range(source.partitions)
@@ -347,6 +387,18 @@ class Registry:
                 f"source {source.name!r} holds events: {queued} queued, {in_flight} in flight, {dead} dead "
                 f"({entries} entries stored); let them drain, or remove it with --discard"
             )
+
+    def _with_id_key(self, name: str, id_key: str, stored: _Stored) -> _Stored:
+        self._open(name, stored.sealed)
+        sealed = _sealed(name, stored)
+        return stored if sealed.id_key else replace(stored, sealed=replace(sealed, id_key=id_key).dump())
+
+    def _opens_id_key(self, name: str, sealed: SealedKeys) -> bool:
+        try:
+            sealed.open_id_key(self._secrets, name)
+        except ConfigurationError:
+            return False
+        return True
 
     def _resealed(self, name: str, stored: _Stored) -> _Stored:
         if not stored.sealed:
@@ -383,6 +435,13 @@ def _sealed(name: str, stored: _Stored) -> SealedKeys:
             f"source {name!r} has no keys: Redis lost them; `pombo sources rotate-key {name}` stores one"
         )
     return SealedKeys.load(name, stored.sealed)
+
+
+def _loss_of_ids(name: str, before: _Stored, after: _Stored) -> tuple[str, ...]:
+    """What to say when the id key was lost with the secret that it was encrypted with."""
+    lost = before.sealed and SealedKeys.load(name, before.sealed).id_key and not _sealed(name, after).id_key
+    words = "the key of its hashed ids was lost too: with --identity hmac, people have other userIds from now on"
+    return (words,) if lost else ()
 
 
 def _snapshot(version: int, stored: Mapping[bytes, bytes]) -> Snapshot:

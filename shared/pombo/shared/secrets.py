@@ -87,6 +87,11 @@ class Secrets:
         return [hmac.new(key, key_digest.encode(), hashlib.sha256).hexdigest() for key in self._hash_keys]
 
 
+def new_id_key() -> str:
+    """Make a source's id key: 256 random bits in hex."""
+    return randomness.token_hex(32)
+
+
 def digest(key: str) -> str:
     """SHA-256 in hex: stands for an intake key where the key itself must not be kept."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
@@ -110,30 +115,44 @@ class SealedKeys:
 
     The intake key itself is nowhere. Its digest is kept encrypted, so that its lookup hash can be made anew
     when the secret changes; nobody can compute the key from the digest, as it is 256 random bits.
+
+    The id key makes hashed ids of people and messages. It is no secret of `POMBO_SECRET_KEY`'s, and nothing derived
+    from one, because those rotate, and a person's id must not.
     """
 
     write_key: str
     write_hash: str
     intake_digest: str
     intake_hash: str
+    id_key: str = ""
+    """Empty where none was made yet: a source that an older pombo added."""
 
     @classmethod
-    def seal(cls, secrets: Secrets, write_key: str, intake_digest: str) -> Self:
-        """Encrypt and hash both keys with the newest secret."""
+    def seal(cls, secrets: Secrets, write_key: str, intake_digest: str, id_key: str = "") -> Self:
+        """Encrypt and hash the keys with the newest secret; `id_key` as `new_id_key` makes it."""
         return cls(
             write_key=secrets.encrypt(write_key),
             write_hash=secrets.lookup_hashes(write_key)[0],
             intake_digest=secrets.encrypt(intake_digest),
             intake_hash=secrets.hashes_of_digest(intake_digest)[0],
+            id_key=secrets.encrypt(id_key) if id_key else "",
         )
 
     def resealed(self, secrets: Secrets, name: str) -> Self:
         """The same keys under the newest secret; `self` when they are already."""
-        if secrets.is_newest(self.write_key) and secrets.is_newest(self.intake_digest):
+        if all(map(secrets.is_newest, filter(None, (self.write_key, self.intake_digest, self.id_key)))):
             return self
         write_key = secrets.decrypt(self.write_key, what=f"the write key of source {name!r}")
         intake = secrets.decrypt(self.intake_digest, what=f"the intake key of source {name!r}")
-        return self.seal(secrets, write_key, intake)
+        return self.seal(secrets, write_key, intake, self.open_id_key(secrets, name))
+
+    def open_id_key(self, secrets: Secrets, name: str) -> str:
+        """The id key in clear, "" when none was made yet.
+
+        Raises:
+            ConfigurationError: it was encrypted with another secret.
+        """
+        return secrets.decrypt(self.id_key, what=f"the id key of source {name!r}") if self.id_key else ""
 
     def dump(self) -> bytes:
         """The JSON stored in the registry."""
@@ -150,7 +169,7 @@ class SealedKeys:
             fields = orjson.loads(stored)
             if fields.pop("v") != 1:
                 raise ValueError
-            return cls(**{field: fields[field] for field in cls.__slots__})
+            return cls(**{field: fields[field] for field in cls.__slots__ if field in fields or field != "id_key"})
         except (ValueError, KeyError, AttributeError, TypeError):
             raise StoredVersionError(
                 f"the keys of source {name!r} were stored in a form that this pombo cannot read; "

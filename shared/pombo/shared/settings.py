@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     """Makes the source `default` on `pombo up`."""
     disabled: bool = False
     """Producers validate and discard."""
+    gateway_body_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 5 << 20
+    """Bytes of one request's body at the gateway, inflated; larger ones are answered with 413."""
+    gateway_in_flight_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20
+    """Bytes of all requests that one gateway process has in hand; beyond, requests are answered with 429."""
     server_bin: Path | None = None
     """The embedded server's program; default: the bundled one, else `valkey-server` or `redis-server` on the path."""
 

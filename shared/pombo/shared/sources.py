@@ -11,6 +11,9 @@ from pombo.shared.errors import StoredVersionError
 REGION_HOSTS = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# RFC 9110 lets a field's name be any token.
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")]
+BotIdentity = Annotated[str, StringConstraints(pattern=r"^[^@/\s]+@[^@/\s]+$", to_lower=True, max_length=256)]
 
 
 class Source(BaseModel):
@@ -47,6 +50,20 @@ class Source(BaseModel):
     ids_limit: int = Field(default=200_000_000, ge=0)
     """messageIds remembered at most, at about 9 bytes; beyond, the oldest are forgotten before their window ends.
     0 is no limit."""
+    intake_header: HeaderName = "Authorization"
+    """Header in which a platform's webhook carries the intake key."""
+    blip: bool = False
+    """Whether it takes items of Blip's data webhook; the fields below say how they become events."""
+    message_bodies: Literal["full", "length", "drop"] = "length"
+    """What is told of messages' bodies: all, the number of characters, or nothing."""
+    identity: Literal["raw", "hmac"] = "raw"
+    """What a customer's userId is: the platform's identity, a phone number on WhatsApp, or a keyed hash of it."""
+    perspective: Literal["bot", "customer"] = "bot"
+    """Whose sending is `Message Sent`."""
+    tickets: bool = False
+    """Whether tickets of human agents become `Ticket Updated`."""
+    bots: tuple[BotIdentity, ...] = ()
+    """Identities of the bots whose items count, in lower case; empty: those of every bot."""
 
     @field_validator("endpoint")
     @classmethod

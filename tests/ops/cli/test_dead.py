@@ -248,3 +248,15 @@ def test_export_into_no_folder(pombo: Cli, letters: list[str]) -> None:
     answer = pombo("dead", "export", "no/where")
     assert answer.code == 2
     assert "No such file or directory" in said(answer)
+
+
+def test_letters_of_any_shape(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """What a gateway kept as invalid may hold anything in place of a text: it is listed, shown and found, not sent."""
+    odd = bury(sync_redis, bot, "m1", "invalid", userId=7, event={"a": 1}, type=None)
+    (row,) = pombo("dead", "list", "--json").json
+    assert ("7", '{"a":1}', None) == (row["user"], row["event"], row["type"])
+    assert '{"a":1}' in pombo("dead", "list").out
+    assert 7 == pombo("dead", "show", odd, "--json").json["payload"]["userId"]
+    assert 0 == pombo("dead", "show", odd).code
+    assert [odd] == ids(pombo, "--reason", "invalid") == ids(pombo, "--user", "7")
+    assert 1 == pombo("dead", "redrive", "--reason", "invalid", "--yes").code

@@ -63,7 +63,7 @@ def test_a_wrong_secret_key_starts_no_worker(program: Cli, bot: str, processes: 
 
 def test_a_crew_whose_workers_refuse_ends() -> None:
     """When every worker refused its configuration the crew did too; a drain that fell short is exit code 1."""
-    with pytest.raises(ConfigurationError, match="no worker process can run"):
+    with pytest.raises(ConfigurationError, match="no process can run"):
         outcome({"worker 1": 2, "worker 2": 2}, drain=False)
     assert [0, 1, 0] == [
         outcome({"worker 1": 0, "worker 2": 0}, drain=True),

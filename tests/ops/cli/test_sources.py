@@ -71,9 +71,77 @@ def test_add_as_json(pombo: Cli) -> None:
     expected: dict[str, Any] = {
         "name": "bot", "state": "active", "region": None, "endpoint": "http://localhost:1", "partitions": 2,
         "rate": 0, "burst": 50, "rate_group": "ws", "max_age_s": 60, "window_s": 120, "backlog_bytes": 0,
-            "dead_bytes": 7, "ids_limit": 9,
+        "dead_bytes": 7, "ids_limit": 9, "intake_header": "Authorization", "blip": False, "message_bodies": "length",
+        "identity": "raw", "perspective": "bot", "tickets": False, "bots": [],
     }  # fmt: skip
     assert expected == added
+
+
+def test_add_for_blip_says_what_to_paste(pombo: Cli) -> None:
+    """`--blip` prints URL, header and intake key as Blip's form wants them, and what raw userIds are."""
+    words = ("bot", "--write-key", WRITE_KEY, "--blip", "--intake-header", "X-Pombo-Key")
+    out = pombo("sources", "add", *words, "--gateway-url", "https://g.example/").out
+    told = {line.split()[0]: line.split()[1] for line in out.splitlines() if line.startswith("  ") and " " in line[2:]}
+    assert {"url": "https://g.example/blip/bot", "header": "X-Pombo-Key"} == {k: told[k] for k in ("url", "header")}
+    assert re.fullmatch(r"pik_[\w-]{43}", told["value"])
+    assert out.count(told["value"]) == 2
+    assert "on WhatsApp that is the customer's phone number" in out
+
+
+def test_add_for_blip_without_the_gateway_url(pombo: Cli) -> None:
+    """Nobody here knows the gateway's address: a placeholder stands for it, and says so."""
+    out = pombo("sources", "add", "bot", "--write-key", WRITE_KEY, "--blip", "--identity", "hmac").out
+    assert "  url     https://YOUR-GATEWAY/blip/bot\n" in out
+    assert "--gateway-url fills it in" in out
+    assert "phone number" not in out
+
+
+def test_add_for_blip_as_json(pombo: Cli) -> None:
+    """`--json` has the webhook with a URL for each kind, and every choice."""
+    choices = ("--message-bodies", "full", "--identity", "hmac", "--perspective", "customer", "--tickets")
+    bots = ("--bot", "Router@msging.net", "--bot", "sub@msging.net")
+    added = pombo("sources", "add", "bot", "--write-key", WRITE_KEY, "--blip", *choices, *bots, "--json").json
+    url = "https://YOUR-GATEWAY/blip/bot"
+    assert {
+        "url": url, "urls": {kind: f"{url}/{kind}" for kind in ("messages", "events", "contacts")},
+        "header": "Authorization", "value": added["intake_key"],
+    } == added["webhook"]  # fmt: skip
+    expected = {
+        "blip": True, "message_bodies": "full", "identity": "hmac", "perspective": "customer", "tickets": True,
+        "bots": ["router@msging.net", "sub@msging.net"],
+    }  # fmt: skip
+    assert expected == {name: added[name] for name in expected}
+    assert expected == {name: pombo("sources", "show", "bot", "--json").json[name] for name in expected}
+
+
+def test_set_choices_for_blip(pombo: Cli, bot: str) -> None:
+    """Choices are set and taken back; another identity says that people have other userIds from now on."""
+    raw = pombo("sources", "set", bot, "--blip", "--tickets", "--bot", "router@msging.net")
+    hashed = pombo("sources", "set", bot, "--identity", "hmac")
+    back = pombo("sources", "set", bot, "--no-tickets", "--bot", "", "--json")
+    assert "note: userIds are Blip's identities, and on WhatsApp" in raw.err
+    assert "note: people known so far have other userIds from now on" in hashed.err
+    assert "phone number" not in hashed.err
+    assert ("", False, [], "hmac") == (back.err, *(back.json[name] for name in ("tickets", "bots", "identity")))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--intake-header", "X Key"], "intake_header"),
+        (["--message-bodies", "half"], "'full', 'length' or 'drop'"),
+        (["--identity", "md5"], "'raw' or 'hmac'"),
+        (["--perspective", "agent"], "'bot' or 'customer'"),
+        (["--bot", "router"], "bots.0"),
+    ],
+)
+def test_choices_that_cannot_be(pombo: Cli, bot: str, words: list[str], expected: str) -> None:
+    """A choice that is none is named with those that are, and nothing is changed."""
+    before = pombo("sources", "show", bot, "--json").json
+    answer = pombo("sources", "set", bot, *words)
+    assert answer.code == 2
+    assert expected in said(answer)
+    assert before == pombo("sources", "show", bot, "--json").json
 
 
 def test_a_strange_key_is_warned_of_on_stderr(pombo: Cli) -> None:

@@ -81,6 +81,16 @@ def test_ids_forgotten_early() -> None:
     assert [("ids of bot", False)] == found(view(flow={"ids_cut_at": NOW - 1000, "ids_cut_to_s": 60.0}))
 
 
+def test_raw_user_ids_of_a_source_for_blip() -> None:
+    """That raw userIds are phone numbers on WhatsApp is a word, not a finding; hashed ones are worth none."""
+    checks = {check.name: check for check in source_checks([view(blip=True)], ())}
+    assert checks["userIds of bot"].ok
+    assert "the customer's phone number" in checks["userIds of bot"].detail
+    assert "--identity hmac" in str(checks["userIds of bot"].remedy)
+    assert [("sources", True)] == found(view(blip=True, identity="hmac"))
+    assert [("sources", True)] == found(view(identity="raw"))
+
+
 def test_sources_of_a_newer_pombo() -> None:
     """What cannot be read is named."""
     (check,) = source_checks([], ["future"])

@@ -2,22 +2,20 @@
 
 import asyncio
 import random
-import signal
 import sys
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from pombo.shared.clock import SystemClock
 from pombo.shared.connection import aconnect, jobs_url, redis_url, transient
+from pombo.shared.crewmetrics import join_crew
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
-from pombo.shared.processes import ChildSpec, Supervisor
+from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
-from pombo.worker.crewmetrics import join_crew
 from pombo.worker.delivery import Tools
 from pombo.worker.direct import open_transport
 from pombo.worker.drain import Drain
@@ -70,14 +68,6 @@ async def _run(settings: Settings, options: Options) -> int:
             return 0
         # One of a crew speaks: all of them look at the same ledgers.
         return await _drain(pool, Drain(redis, settings.keys, registry), stop, speak=member == 1)
-
-
-def on_stop_signals(stop: Callable[[], object]) -> None:
-    """Have the running loop call `stop` at SIGTERM, at Ctrl-C and, unless under nohup, at a closed terminal."""
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if name != signal.SIGHUP or signal.getsignal(name) != signal.SIG_IGN:
-            loop.add_signal_handler(name, stop)
 
 
 async def check_secrets(registry: Registry) -> None:

@@ -9,12 +9,26 @@ from typing import Annotated, Any
 
 import typer
 
-from pombo.ops.cli import audit, dead, diagnosis, jobs, look, running, send, setup, sources, tracing, watching
+from pombo.ops.cli import (
+    audit,
+    blip,
+    dead,
+    diagnosis,
+    jobs,
+    look,
+    quickbot,
+    running,
+    send,
+    setup,
+    sources,
+    tracing,
+    watching,
+)
 from pombo.ops.cli.options import examples
 
 ORDER = (
-    *("up", "demo", "worker", "simulator"),
-    *("sources", "send"),
+    *("up", "demo", "worker", "gateway", "simulator"),
+    *("sources", "send", "blip", "quickbot"),
     *("status", "top", "audit", "doctor", "trace", "dead", "jobs"),
     *("secret", "config"),
 )
@@ -61,9 +75,12 @@ def command() -> Any:
     app.command("up", epilog=running.UP_EXAMPLES)(running.up)
     app.command("demo", epilog=running.DEMO_EXAMPLES)(running.demo)
     app.command("worker", epilog=running.WORKER_EXAMPLES)(running.worker)
+    app.command("gateway", epilog=running.GATEWAY_EXAMPLES)(running.gateway)
     app.command("simulator", epilog=running.SIMULATOR_EXAMPLES)(running.simulator)
     app.add_typer(sources.group, name="sources")
     app.command("send", epilog=send.EXAMPLES)(send.send)
+    app.add_typer(blip.group, name="blip")
+    app.add_typer(quickbot.group, name="quickbot")
     app.command("status", epilog=look.STATUS_EXAMPLES)(look.status)
     app.command("top", epilog=watching.EXAMPLES)(watching.top)
     app.command("audit", epilog=audit.EXAMPLES)(audit.audit)

@@ -1,20 +1,19 @@
-"""A crew: several worker processes of one machine, kept running together."""
+"""A crew: several processes of one kind on one machine, workers or gateways, kept running together."""
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pombo.shared.crewmetrics import crew_environment, crew_registry
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
-from pombo.shared.processes import FINAL_CODE, ChildSpec, Supervisor
+from pombo.shared.processes import FINAL_CODE, ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.settings import Settings
-from pombo.worker.crewmetrics import crew_environment, crew_registry
 from pombo.worker.exposition import exposed
-from pombo.worker.process import on_stop_signals
 
 log = get_logger("pombo.crew")
 
@@ -39,6 +38,45 @@ def run_crew(settings: Settings, processes: int, *, drain: bool, jobs: bool) -> 
     return outcome(codes, drain=drain)
 
 
+def run_gateways(settings: Settings, host: str, port: int, processes: int) -> int:
+    """Run `processes` gateways on one address until SIGTERM or SIGINT, or until none can run; returns 0.
+
+    Their listening sockets are made here and stay open: what connects while one of them is down waits for its
+    successor. On Linux each has one of its own, among which the kernel spreads connections; elsewhere they share one.
+
+    Raises:
+        ConfigurationError: the address cannot be listened on, or every gateway refused its configuration.
+    """
+    from pombo.gateway.process import listen
+
+    configure_logs(settings.log_level, settings.log_format)
+    with ExitStack() as stack:
+        own = sys.platform == "linux"
+        first = stack.enter_context(listen(host, port, shared=own))
+        port = first.getsockname()[1]
+        rest = [stack.enter_context(listen(host, port, shared=True)) for _ in range(1, processes) if own]
+        listeners = [first, *rest] if own else [first] * processes
+        folder = metrics_folder(stack)
+        codes = asyncio.run(_supervise(gateway_crew(folder, [one.fileno() for one in listeners])))
+    return outcome(codes, drain=False)
+
+
+def gateway_crew(folder: Path | None, listeners: Sequence[int]) -> list[ChildSpec]:
+    """What to run: a gateway for each descriptor of a listening socket; each counts in `folder`, if there is one."""
+    from pombo.gateway.process import SOCKET_FD
+
+    argv = [sys.executable, "-m", "pombo.ops.cli", "gateway", "--processes", "1"]
+    return [
+        ChildSpec(
+            name=f"gateway {number}",
+            argv=argv,
+            env={**crew_environment(folder, number), SOCKET_FD: str(listener)},
+            fds=(listener,),
+        )
+        for number, listener in enumerate(listeners, 1)
+    ]
+
+
 def metrics_folder(stack: ExitStack) -> Path | None:
     """A folder of the crew's own until the end of `stack`; None, with a warning, when none can be made."""
     try:
@@ -56,7 +94,7 @@ def outcome(codes: Mapping[str, int], *, drain: bool) -> int:
         ConfigurationError: every process refused its configuration.
     """
     if set(codes.values()) == {FINAL_CODE}:
-        raise ConfigurationError("no worker process can run with this configuration; each said above what is wrong")
+        raise ConfigurationError("no process can run with this configuration; each said above what is wrong")
     return 1 if drain and any(codes.values()) else 0
 
 

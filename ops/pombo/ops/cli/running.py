@@ -1,4 +1,4 @@
-"""`pombo up`, `demo`, `worker` and `simulator`: what stays until it is stopped."""
+"""`pombo up`, `demo`, `worker`, `gateway` and `simulator`: what stays until it is stopped."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,11 @@ WORKER_EXAMPLES = examples(
     "pombo worker --processes 4",
     "pombo worker --drain && echo 'all delivered'",
 )
+GATEWAY_EXAMPLES = examples(
+    "pombo gateway",
+    "pombo gateway --host 0.0.0.0 --port 80 --processes 4",
+    """curl -u "$INTAKE_KEY:" http://127.0.0.1:8080/v1/track -d '{"userId": "u1", "event": "Message Sent"}'""",
+)
 SIMULATOR_EXAMPLES = examples(
     "pombo simulator",
     "pombo simulator --port 9000 --plan faults.json",
@@ -28,7 +33,7 @@ SIMULATOR_EXAMPLES = examples(
 def up() -> int:
     """Run everything on this machine, until Ctrl-C.
 
-    An embedded server if POMBO_REDIS_URL names no Redis, workers, and jobs.
+    An embedded server if POMBO_REDIS_URL names no Redis, workers, jobs, and a gateway on 127.0.0.1:8080.
     """
     from pombo.ops.cli.session import redis_explained
     from pombo.ops.up import up as run_up
@@ -86,6 +91,29 @@ def worker(
 
     with redis_explained(settings):
         return run_worker(settings, Options(drain=drain, jobs=not no_jobs))
+
+
+def gateway(
+    host: Annotated[str, typer.Option(metavar="H", help="Address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="P", min=0, max=65_535, help="0 takes a free one.")] = 8080,
+    processes: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="How many; one uses one core.")] = 1,
+) -> int:
+    """Take events from Segment's SDKs and from webhooks, over HTTP.
+
+    It answers 200 once they are durable. Metrics are at /metrics, those of several processes as one.
+    """
+    from pombo.shared.settings import read_settings
+
+    settings = read_settings()
+    if processes > 1:
+        from pombo.ops.cli.crew import run_gateways
+
+        return run_gateways(settings, host, port, processes)
+    from pombo.gateway.process import Options, run_gateway
+    from pombo.ops.cli.session import redis_explained
+
+    with redis_explained(settings):
+        return run_gateway(settings, Options(host, port))
 
 
 def simulator(

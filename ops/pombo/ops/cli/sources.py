@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pombo.ops.cli import inputs, output, trial
+from pombo.ops.cli import inputs, output, platforms, trial
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import Json, SourceName, Yes, examples
 
@@ -62,6 +62,7 @@ IdsLimit = Annotated[
         "pombo sources add bot --write-key - < key.txt",
         "pombo sources add bot-eu --write-key - --region eu --rate 500 < key.txt",
         "pombo sources add test --write-key test --endpoint http://127.0.0.1:8082",
+        "pombo sources add chat --write-key - --blip --identity hmac --gateway-url https://g.example < key.txt",
     )
 )
 def add(
@@ -79,11 +80,20 @@ def add(
     backlog_bytes: Backlog = None,
     dead_bytes: DeadBytes = None,
     ids_limit: IdsLimit = None,
+    intake_header: platforms.IntakeHeader = None,
+    blip: platforms.Blip = None,
+    message_bodies: platforms.MessageBodies = None,
+    identity: platforms.Identity = None,
+    perspective: platforms.Perspective = None,
+    tickets: platforms.Tickets = None,
+    bot: platforms.Bots = None,
+    gateway_url: platforms.GatewayUrl = platforms.GATEWAY,
     as_json: Json = False,
 ) -> int:
     """Add a source.
 
-    Its intake key, with which SDKs and webhooks reach it, is printed here once, and nowhere later.
+    Its intake key, with which SDKs and webhooks reach it, is printed here once, and nowhere later. With --blip it
+    also prints what to paste into Blip.
     """
     from pombo.ops.cli.session import Session, run
     from pombo.shared.registry import Added
@@ -91,7 +101,8 @@ def add(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, ids_limit=ids_limit,
+        dead_bytes=dead_bytes, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
+        message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
     )  # fmt: skip
     key = inputs.read_key(write_key)
 
@@ -99,14 +110,18 @@ def add(
         return await session.registry.add(name, key, partitions=partitions, **options)
 
     added = run(work)
+    webhook = platforms.describe_webhook(added.source, added.intake_key, gateway_url)
     for warning in added.warnings:
         output.note(f"warning: {warning}")
     if as_json:
         row = {"state": "active", **_settings(added.source), "intake_key": added.intake_key}
-        output.write_json({**row, "warnings": list(added.warnings), "notices": list(added.notices)})
+        told = {"webhook": webhook} if added.source.blip else {}
+        output.write_json({**row, **told, "warnings": list(added.warnings), "notices": list(added.notices)})
         return 0
     output.say(f"source {name} added: {added.notices[0]}", *added.notices[1:])
     output.say("", "Intake key, for Segment SDKs and webhooks; it is shown this once:", f"  {added.intake_key}")
+    if added.source.blip:
+        platforms.tell_webhook(webhook)
     return 0
 
 
@@ -162,7 +177,7 @@ def show(name: SourceName, as_json: Json = False) -> int:
             "held until": output.local(view.flow.held_until),
             "goes to": view.source.url,
             "write key": problem or "can be read",
-            **settings,
+            **_shown(settings),
         }
     )
     return UNWELL if problem else 0
@@ -182,12 +197,20 @@ def set_(
     backlog_bytes: Backlog = None,
     dead_bytes: DeadBytes = None,
     ids_limit: IdsLimit = None,
+    intake_header: platforms.IntakeHeader = None,
+    blip: platforms.Blip = None,
+    message_bodies: platforms.MessageBodies = None,
+    identity: platforms.Identity = None,
+    perspective: platforms.Perspective = None,
+    tickets: platforms.Tickets = None,
+    bot: platforms.Bots = None,
     as_json: Json = False,
 ) -> int:
     """Change a source's settings.
 
-    Another region, endpoint or --dead-bytes also ends its park. An empty --rate-group takes it out of its group.
-    Workers follow within a second. A POMBO_SECRET_KEY that does not open the source's keys is refused; none is needed.
+    Another region, endpoint or --dead-bytes also ends its park. An empty --rate-group takes it out of its group, an
+    empty --bot lets every bot's items count again. Workers follow within a second. A POMBO_SECRET_KEY
+    that does not open the source's keys is refused; none is needed.
     """
     from pombo.ops.cli.session import Session, run
     from pombo.shared.sources import Source
@@ -195,23 +218,28 @@ def set_(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, ids_limit=ids_limit,
+        dead_bytes=dead_bytes, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
+        message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
     )  # fmt: skip
     if not options:
         raise typer.BadParameter("give at least one setting to change")
     if options.get("rate_group") == "":
         options["rate_group"] = None
+    if options.get("bots") == [""]:
+        options["bots"] = []
 
-    async def work(session: Session) -> Source:
+    async def work(session: Session) -> tuple[Source, Source]:
         if session.settings.secret_key is not None:
             await session.registry.check_keys(name)
-        return await session.sources.set(name, **options)
+        return await session.sources.get(name), await session.sources.set(name, **options)
 
-    source = run(work)
+    before, source = run(work)
+    if {"identity", "blip"} & options.keys():
+        platforms.note_identity(source, changed=source.identity != before.identity)
     if as_json:
         output.write_json(_settings(source))
     else:
-        output.show_fields(_settings(source))
+        output.show_fields(_shown(_settings(source)))
     return 0
 
 
@@ -360,6 +388,11 @@ async def _look(session: "Session", name: str) -> "tuple[SourceView, str | None]
 def _settings(source: Any) -> dict[str, Any]:
     settings: dict[str, Any] = source.model_dump(mode="json", exclude={"v", "incarnation"})
     return settings
+
+
+def _shown(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings for people."""
+    return {**settings, "bots": ", ".join(settings["bots"]) or None}
 
 
 def _row(view: "SourceView") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pombo.ops.demo.kills import Kills
 from pombo.ops.demo.tally import Tally, compare
 from pombo.ops.demo.world import SOURCES, WORKERS, World
 from pombo.shared.logs import configure_logs
-from pombo.worker.process import on_stop_signals
+from pombo.shared.processes import on_stop_signals
 
 UNATTENDED_S = 17.0
 """Seconds that the bots talk when no terminal is attached and none are given."""

@@ -29,7 +29,7 @@ def source_checks(views: Sequence[SourceView], unreadable: Sequence[str]) -> Ite
 
 
 def _findings(view: SourceView) -> Iterator[Check]:
-    for judge in (_state, _blocks, _ledger, _backlog, _dead, _memory):
+    for judge in (_state, _blocks, _ledger, _backlog, _dead, _memory, _identity):
         found = judge(view)
         if found is not None:
             yield found
@@ -105,6 +105,14 @@ def _memory(view: SourceView) -> Check | None:
     detail = f"remembered for {told} instead of {wanted}: later copies of an event are sent again"
     remedy = f"`pombo sources set {view.name} --ids-limit …`, about 9 bytes of Redis each"
     return Check(f"ids of {view.name}", False, detail, remedy)
+
+
+def _identity(view: SourceView) -> Check | None:
+    if not view.source.blip or view.source.identity != "raw":
+        return None
+    detail = "userIds are Blip's identities, and on WhatsApp that is the customer's phone number"
+    remedy = f"if Segment is not to have it: `pombo sources set {view.name} --identity hmac`"
+    return Check(f"userIds of {view.name}", True, detail, remedy)
 
 
 def _rate_groups(sources: Sequence[Source]) -> Iterator[Check]:

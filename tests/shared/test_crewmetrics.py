@@ -4,11 +4,11 @@ from pathlib import Path
 
 from prometheus_client import generate_latest
 
-from pombo.worker.crewmetrics import crew_environment, crew_registry
+from pombo.shared.crewmetrics import crew_environment, crew_registry
 
 WORKS = """
 import os, sys
-from pombo.worker.crewmetrics import join_crew
+from pombo.shared.crewmetrics import join_crew
 from pombo.worker.metrics import Metrics
 member = join_crew()
 metrics = Metrics()

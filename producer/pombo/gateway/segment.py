@@ -1,0 +1,112 @@
+"""Segment's routes: single calls and batches, as every SDK sends them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly
+from pombo.gateway.bodies import read
+from pombo.gateway.credentials import basic_key, body_key, no_key
+from pombo.gateway.dispatch import Dispatch
+from pombo.gateway.documents import parse
+from pombo.gateway.exchange import Exchange
+from pombo.gateway.items import Frame, Sorted
+from pombo.gateway.keyring import Keyring
+from pombo.gateway.room import Room
+from pombo.shared.errors import InvalidEvent
+from pombo.shared.prepared import prepare
+from pombo.shared.shapes import SHAPES
+
+SINGLE = {spelling: kind for kind in SHAPES for spelling in (kind, kind[0])}
+"""Routes of single calls, and the type that each means."""
+BATCH = frozenset({"batch", "import", "b"})
+MOST_ITEMS = 10_000
+"""Events in one request; Segment takes 2,500."""
+SLICE = 100
+"""Events that are sorted at a stretch: a millisecond or two, in which nobody else is served."""
+_HOW = "give the source's intake key, or its write key, as the name of Basic authentication, or as `writeKey`"
+
+
+class Segment:
+    """Take calls and batches."""
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        dispatch: Dispatch,
+        room: Room,
+        *,
+        body_bytes: int,
+    ) -> None:
+        self._keyring = keyring
+        self._dispatch = dispatch
+        self._room = room
+        self._body_bytes = body_bytes
+
+    async def __call__(self, exchange: Exchange) -> Answer:
+        """Answer a request, once all that it brings is durable.
+
+        Raises:
+            Refusal: it is not taken, or not now.
+            ClientGoneError: the client went away.
+        """
+        call = exchange.param("call")
+        if call == "m":
+            return SUCCESS  # The browser SDK's metrics of itself.
+        if call not in SINGLE and call not in BATCH:
+            raise unknown_route(exchange.path)
+        header = basic_key(exchange.headers.get(b"authorization"))
+        # Before the body is read: a stranger's body takes no room.
+        owner = None if header is None else (self._keyring.known(header) or await self._keyring.owner(header))
+        with self._room.share() as share:
+            body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
+            exchange.size = len(body)
+            document = parse(body)
+            del body
+            single = SINGLE.get(call)
+            items = [document] if single is not None else _items(document)
+            key = header or body_key(document, items)
+            if key is None:
+                raise no_key(_HOW)
+            owner = owner or self._keyring.known(key) or await self._keyring.owner(key)
+            exchange.source = owner.source
+            exchange.events = len(items)
+            if single is not None:
+                return await self._take_call(exchange, key, {**document, "type": single})
+            return await self._take_batch(exchange, key, document, items)
+
+    async def _take_call(self, exchange: Exchange, key: str, event: dict[str, Any]) -> Answer:
+        try:
+            prepared = prepare(Frame(exchange.received_at).framed(event), now=exchange.received_at, strict=False)
+        except InvalidEvent as error:
+            raise self._dispatch.refuse(exchange, error) from None
+        await self._dispatch(exchange, key, [prepared])
+        return SUCCESS
+
+    async def _take_batch(self, exchange: Exchange, key: str, document: Mapping[str, Any], items: list[Any]) -> Answer:
+        sorted_ = Sorted(Frame.of(document, exchange.received_at))
+        for index, item in enumerate(items):
+            if index % SLICE == 0 and index:
+                await asyncio.sleep(0)
+            sorted_.take(index, item)
+        exchange.rejected = len(sorted_.rejected)
+        await self._dispatch(exchange, key, sorted_.good, sorted_.dead)
+        return partly(sorted_.rejected)
+
+
+def unknown_route(path: str) -> Refusal:
+    """The refusal of a path that is none of ours."""
+    shown = path[:100]
+    return Refusal(404, "not_found", f"{shown!r} is no route of this gateway; Segment's are /v1/batch, /v1/track, …")
+
+
+def _items(document: Mapping[str, Any]) -> list[Any]:
+    items = document.get("batch")
+    if not isinstance(items, list):
+        raise Refusal(
+            400, "invalid_request", "the body has no array `batch`; a single event goes to /v1/track and such"
+        )
+    if len(items) > MOST_ITEMS:
+        message = f"the batch has {len(items):,} events; send {MOST_ITEMS:,} at most at once (Segment: 2,500)"
+        raise Refusal(413, "too_many_events", message)
+    return items

@@ -1,0 +1,55 @@
+#!lua
+-- Accept events that are dead from the start: what a gateway can neither hand on nor lose, in one step with the ledger.
+--
+-- Unlike a worker at the letters' limit it parks nothing: what comes from outside stops no delivery.
+--
+-- KEYS  1 ledger   2 session   3 dead
+-- ARGV  1 incarnation of the source   2 sequence of this call (integer > 0)   3 limit of the letters in bytes (0: none)
+--       4 session lifetime in seconds   5 events by type as "type=count,…"
+--       then per letter: 1 reason   2 header   3 payload
+-- Returns  {"ok", bytes of all letters}    they are stored
+--          {"ok", …} again, for the sequence that was applied last
+--          {"stale"}          an older sequence than the last applied: they will never be stored again
+--          {"unknown"}        no such source, or another incarnation of it: nothing was written
+--          {"full", bytes}    the letters are at their limit: nothing was written
+-- Cost  O(letters). Refused by the server at maxmemory, like every append.
+--include letterbound
+local ledger, session, dead = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
+  return {'unknown'}
+end
+local sequence = tonumber(ARGV[2])
+local last = redis.call('HMGET', session, 'sequence', 'reply')
+if last[1] then
+  if tonumber(last[1]) == sequence then
+    return cjson.decode(last[2])
+  elseif tonumber(last[1]) > sequence then
+    return {'stale'}
+  end
+end
+local held = tonumber(redis.call('HGET', ledger, 'dead_bytes') or '0')
+if letters_full(ledger, tonumber(ARGV[3])) then
+  return {'full', held}
+end
+
+local letters, bytes, reasons = 0, 0, {}
+for i = 6, #ARGV, 3 do
+  redis.call('XADD', dead, '*', 'h', ARGV[i + 1], 'b', ARGV[i + 2])
+  letters = letters + 1
+  bytes = bytes + #ARGV[i + 1] + #ARGV[i + 2]
+  reasons[ARGV[i]] = (reasons[ARGV[i]] or 0) + 1
+end
+redis.call('HINCRBY', ledger, 'accepted', letters)
+redis.call('HINCRBY', ledger, 'dead', letters)
+redis.call('HINCRBY', ledger, 'dead_bytes', bytes)
+for kind, count in string.gmatch(ARGV[5], '(%w+)=(%d+)') do
+  redis.call('HINCRBY', ledger, 'accepted:' .. kind, count)
+end
+for reason, count in pairs(reasons) do
+  redis.call('HINCRBY', ledger, 'died:' .. reason, count)
+  redis.call('HINCRBY', ledger, 'dead:' .. reason, count)
+end
+local reply = {'ok', held + bytes}
+redis.call('HSET', session, 'sequence', ARGV[2], 'reply', cjson.encode(reply))
+redis.call('EXPIRE', session, ARGV[4])
+return reply

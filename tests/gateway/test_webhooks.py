@@ -1,0 +1,207 @@
+"""Blip's and QuickBot's routes: who may send, and what becomes of what they send."""
+
+from typing import Any
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from gateway.rig import KEYS, Keyed, Running, basic, letters, problems, stored, stored_ids
+from pombo.shared.registry import Registry
+from pombo.shared.secrets import Secrets
+
+MESSAGE: dict[str, Any] = {
+    "id": "65603604-fe19-479c-c885-3195b196fe8e",
+    "from": "5511987654321@wa.gw.msging.net",
+    "to": "mybot@msging.net",
+    "type": "text/plain",
+    "content": "oi, tudo bem?",
+    "metadata": {"#envelope.storageDate": "2025-02-18T13:16:02Z"},
+}
+TRACK = {
+    "ownerIdentity": "mybot@msging.net",
+    "contact": {"Identity": "5511987654321@wa.gw.msging.net"},
+    "storageDate": "2025-02-18T13:15:00.123Z",
+    "category": "flow",
+    "action": "Boas Vindas",
+}
+CONTACT = {
+    "identity": "5511987654321@wa.gw.msging.net",
+    "name": "Maria Exemplo",
+    "lastMessageDate": "2025-02-18T13:15:00.000Z",
+}
+BLOCK = {
+    "id": "blk_track",
+    "type": "segment",
+    "options": {"action": "Track", "eventName": "Plan Chosen", "userId": "{{User ID}}"},
+}
+ROUTES = ["/blip/bot", "/blip/bot/messages", "/blip/bot/events", "/blip/bot/contacts", "/quickbot/bot"]
+
+
+@pytest.fixture
+async def blip(bot: Keyed, redis: Redis, secrets: Secrets) -> Keyed:
+    """Source `bot`, which takes Blip's items."""
+    await Registry(redis, KEYS, secrets).set("bot", blip=True)
+    return bot
+
+
+def quickbot_body(**own: Any) -> dict[str, Any]:
+    return {"block": BLOCK, "variables": {"User ID": "u1"}, "resultId": "r1", **own}
+
+
+def body_of(path: str) -> dict[str, Any]:
+    """A sound body for a route."""
+    kinds: dict[str, dict[str, Any]] = {"messages": MESSAGE, "events": TRACK, "contacts": CONTACT}
+    return quickbot_body() if path.startswith("/quickbot") else kinds.get(path.rpartition("/")[2], MESSAGE)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("path", ROUTES)
+async def test_matrix(gateway: Running, blip: Keyed, other: Keyed, redis: Redis, *, path: str, slash: str) -> None:
+    """The source's intake key is taken in every form; another key, and another source's, are not."""
+    path += slash
+    right = [
+        {"Authorization": blip.intake_key},
+        {"Authorization": f"Key {blip.intake_key}"},
+        {"Authorization": f"Bearer {blip.intake_key}"},
+        basic(blip.intake_key),
+        basic(blip.intake_key, ""),
+    ]
+    wrong = [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "wrong"},
+        {"Authorization": blip.write_key},
+        {"Authorization": other.intake_key},
+        {"X-Key": blip.intake_key},
+    ]
+    body = orjson.dumps(body_of(path.rstrip("/")))
+    assert [200] * 5 == [(await gateway.send("POST", path, body, one)).status_code for one in right]
+    found = await stored(redis)
+    assert [401] * 7 == [(await gateway.send("POST", path, body, one)).status_code for one in wrong]
+    assert found == await stored(redis)
+    assert 5 == len(found)
+    assert 1 == len({event["messageId"] for event in found})
+    assert [] == await stored(redis, "other")
+
+
+@pytest.mark.parametrize("path", ["/blip/nobody", "/quickbot/nobody"])
+async def test_no_such_source(gateway: Running, blip: Keyed, path: str) -> None:
+    """Whoever has no key of a source does not learn whether there is one of that name."""
+    unknown = await gateway.send("POST", path, b"{}", {"Authorization": blip.intake_key})
+    known = await gateway.send("POST", path.replace("nobody", "bot"), b"{}", {"Authorization": "wrong"})
+    assert 401 == unknown.status_code
+    assert (unknown.status_code, unknown.content) == (known.status_code, known.content)
+
+
+async def test_a_header_of_the_source_s_choosing(gateway: Running, blip: Keyed, redis: Redis, secrets: Secrets) -> None:
+    """The key may come in another header, which is then the only one."""
+    await Registry(redis, KEYS, secrets).set("bot", intake_header="X-Pombo-Key")
+    body = orjson.dumps(MESSAGE)
+    chosen = await gateway.send("POST", "/blip/bot", body, {"x-pombo-key": blip.intake_key})
+    usual = await gateway.send("POST", "/blip/bot", body, {"Authorization": blip.intake_key})
+    assert [200, 401] == [chosen.status_code, usual.status_code]
+
+
+async def test_a_source_that_does_not_take_blip(gateway: Running, bot: Keyed) -> None:
+    """Blip's items carry phone numbers: a source takes them when somebody said how."""
+    answer = await gateway.send("POST", "/blip/bot", orjson.dumps(MESSAGE), {"Authorization": bot.intake_key})
+    assert (403, "not_for_blip") == (answer.status_code, answer.json()["code"])
+
+
+async def post_blip(gateway: Running, blip: Keyed, body: Any, path: str = "/blip/bot") -> Any:
+    content = body if isinstance(body, bytes) else orjson.dumps(body)
+    answer = await gateway.send("POST", path, content, {"Authorization": blip.intake_key})
+    assert 200 == answer.status_code, answer.text
+    return answer.json()
+
+
+async def test_items_of_every_kind(gateway: Running, blip: Keyed, redis: Redis) -> None:
+    """What an item is, is found out; one item or an array of them; chat states make no event."""
+    state = {**MESSAGE, "type": "application/vnd.lime.chatstate+json", "content": {"state": "composing"}}
+    assert {"success": True} == await post_blip(gateway, blip, MESSAGE)
+    assert {"success": True} == await post_blip(gateway, blip, [TRACK, state, CONTACT])
+    found = {event.get("event", event["type"]): event for event in await stored(redis)}
+    assert {"Message Received", "Event Tracked", "identify"} == set(found)
+    assert 13 == found["Message Received"]["properties"]["body_length"]
+    assert "oi, tudo" not in str(found)
+    assert () == await problems(redis)
+
+
+async def test_repeated_items_have_one_id(gateway: Running, blip: Keyed, redis: Redis) -> None:
+    """An item that comes again has the same messageId, also to another process."""
+    for _ in range(2):
+        await post_blip(gateway, blip, MESSAGE)
+    assert 1 == len(set(await stored_ids(redis)))
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        ({"hello": "world"}, b'{"hello":"world"}'),
+        (b"[]", b"[]"),
+        (b"7", b"7"),
+        (b"", b""),
+        (b"no JSON \xff", b"no JSON \xff"),
+    ],
+)
+async def test_unknown_items_are_kept(gateway: Running, blip: Keyed, redis: Redis, body: Any, payload: bytes) -> None:
+    """What pombo does not know is 200 and a dead letter, whatever it is: Blip must not stop sending."""
+    answer = await post_blip(gateway, blip, body)
+    assert [(0, "unknown_item")] == [(one["index"], one["code"]) for one in answer["rejected"]]
+    (letter,) = await letters(redis)
+    assert ("unknown_item", payload) == (letter.header.reason, letter.payload)
+    assert not letter.redrivable
+    assert () == await problems(redis)
+
+
+async def test_unknown_kind(gateway: Running, blip: Keyed) -> None:
+    """A route of another kind is none."""
+    answer = await gateway.send("POST", "/blip/bot/tickets-or-so", b"{}", {"Authorization": blip.intake_key})
+    assert 404 == answer.status_code
+
+
+async def post_quickbot(gateway: Running, bot: Keyed, body: Any, **headers: str) -> Any:
+    headers = {"Authorization": bot.intake_key, **headers}
+    answer = await gateway.send("POST", "/quickbot/bot", orjson.dumps(body), headers)
+    return answer.status_code, answer.json()
+
+
+async def test_a_block_becomes_its_event(gateway: Running, bot: Keyed, redis: Redis) -> None:
+    """Variables are put in; the same result and block make the same messageId, another key another one."""
+    assert (200, {"success": True}) == await post_quickbot(gateway, bot, quickbot_body())
+    await post_quickbot(gateway, bot, quickbot_body())
+    await post_quickbot(gateway, bot, quickbot_body(), **{"Idempotency-Key": "k1"})
+    first, again, other = await stored(redis)
+    assert ("track", "Plan Chosen", "u1") == (first["type"], first["event"], first["userId"])
+    assert first["messageId"] == again["messageId"] != other["messageId"]
+
+
+async def test_a_condition_that_does_not_hold(gateway: Running, bot: Keyed, redis: Redis) -> None:
+    """Nothing is sent, and the flow is told so."""
+    condition = {"comparisons": [{"variableId": "User ID", "comparisonOperator": "Equal to", "value": "u2"}]}
+    status, answer = await post_quickbot(gateway, bot, quickbot_body(condition=condition))
+    assert (200, {"success": True, "sent": False}) == (status, answer), answer
+    assert [] == await stored(redis)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "field"),
+    [
+        ({}, "block_missing", "block"),
+        (quickbot_body(variables={}), None, None),
+        ({**quickbot_body(), "block": {**BLOCK, "options": {"action": "Track", "userId": "u1"}}}, None, None),
+    ],
+)
+async def test_a_block_that_cannot_be_sent(
+    gateway: Running, bot: Keyed, redis: Redis, *, body: Any, code: str | None, field: str | None
+) -> None:
+    """A missing field is 400 with its name, rather than a silent nothing."""
+    status, answer = await post_quickbot(gateway, bot, body)
+    assert (400, False) == (status, answer["success"])
+    assert answer["field"]
+    assert answer["message"]
+    assert (code, field) in {(None, None), (answer["code"], answer["field"])}
+    assert [] == await stored(redis)
+    assert [] == await letters(redis)

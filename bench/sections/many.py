@@ -42,6 +42,7 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
         "many.rest_commands": rest.commands / rest.seconds,
         "many.request_cpu_ms": busy.cpu_s / busy.requests * 1000,
         "many.request_commands": busy.commands / busy.requests,
+        "many.request_server_ms": (busy.server_s - rest.server_s * busy.seconds / rest.seconds) / busy.requests * 1000,
         "many.requests": busy.requests / busy.seconds,
     }
     return {name: [value] for name, value in found.items()}
@@ -58,15 +59,18 @@ class _Window:
     cpu_s: float = 0.0
     commands: int = 0
     requests: int = 0
+    server_s: float = 0.0
 
     def see(self, seconds: float) -> "_Window":
         """Look on for that long."""
         self.stage.sink.take()
+        server = self.stage.server_cpu()
         begun, cpu, commands = time.monotonic(), tree_cpu_s(self.pid), self.relay.commands
         time.sleep(seconds)
         self.requests = self.stage.sink.take().requests
         self.cpu_s, self.commands = tree_cpu_s(self.pid) - cpu, self.relay.commands - commands
         self.seconds = time.monotonic() - begun
+        self.server_s = self.stage.server_cpu() - server
         return self
 
 
@@ -75,6 +79,7 @@ _LINES = (
     Line("rest_commands", "at rest: Redis commands", "commands/s", "many.rest_commands", most(60)),
     Line("request_cpu", "some busy: CPU of the worker", "ms/request", "many.request_cpu_ms", most(1.6)),
     Line("request_commands", "some busy: Redis commands", "commands/request", "many.request_commands", most(3)),
+    Line("request_server_cpu", "some busy: CPU of the server", "ms/request", "many.request_server_ms"),
     Line("request_rate", "some busy: requests", "requests/s", "many.requests"),
 )
 

@@ -37,12 +37,13 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
             busy = _Window(stage, relay, worker.pid).see(plan.busy_s)
             result()
     stage.empty()
+    share = busy.seconds / rest.seconds
     found = {
         "many.rest_cpu": rest.cpu_s / rest.seconds * 100,
         "many.rest_commands": rest.commands / rest.seconds,
-        "many.request_cpu_ms": busy.cpu_s / busy.requests * 1000,
-        "many.request_commands": busy.commands / busy.requests,
-        "many.request_server_ms": (busy.server_s - rest.server_s * busy.seconds / rest.seconds) / busy.requests * 1000,
+        "many.request_cpu_ms": (busy.cpu_s - rest.cpu_s * share) / busy.requests * 1000,
+        "many.request_commands": (busy.commands - rest.commands * share) / busy.requests,
+        "many.request_server_ms": (busy.server_s - rest.server_s * share) / busy.requests * 1000,
         "many.requests": busy.requests / busy.seconds,
     }
     return {name: [value] for name, value in found.items()}
@@ -91,8 +92,8 @@ def method(plan: Plan) -> str:
         f" events, so that their leases are held. At rest: {plan.rest_s:g} s without an event. Busy: {plan.busy_sources}"
         f" of them get {_RATE} events a second each, evenly spaced, and {plan.busy_s:g} s of that are looked at. Commands"
         " are those that the worker sends, counted on the wire by a relay that parses them; what its scripts call inside"
-        " the server is not counted again. Requests are counted at the sink. What the worker does for the silent sources"
-        " meanwhile is in the busy figures too."
+        " the server is not counted again. Requests are counted at the sink; theirs is what the worker does more than at"
+        " rest."
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from bench import peers, report
+from bench import capacity, peers, report
 from bench.corpus import load
 from bench.figures import figures
 from bench.plan import FULL, QUICK, Plan
@@ -22,6 +22,7 @@ from pombo.shared.errors import PomboError
 
 _RESULTS = peers.ROOT / "bench" / "results.json"
 _DOCUMENT = peers.ROOT / "docs" / "benchmarks.md"
+_SCALING = peers.ROOT / "docs" / "scaling.md"
 _JSON = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
@@ -81,6 +82,9 @@ def _measure(told: argparse.Namespace, found: peers.Peers) -> int:
         results.write_bytes(orjson.dumps(report.as_json(where, chapters), option=_JSON))
     if document:
         document.write_text(report.document(where, chapters), "utf-8")
+    if whole and not told.docs:
+        medians = {one.line.key: one.pombo.median for chapter in chapters for one in chapter.figures}
+        _SCALING.write_text(capacity.page(capacity.Costs.of(medians), medians, where.describe()), "utf-8")
     return 0 if told.quick else int(_missed(chapters))
 
 

@@ -37,11 +37,13 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
             busy = _Window(stage, relay, worker.pid).see(plan.busy_s)
             result()
     stage.empty()
+    share = busy.seconds / rest.seconds
     found = {
         "many.rest_cpu": rest.cpu_s / rest.seconds * 100,
         "many.rest_commands": rest.commands / rest.seconds,
-        "many.request_cpu_ms": busy.cpu_s / busy.requests * 1000,
-        "many.request_commands": busy.commands / busy.requests,
+        "many.request_cpu_ms": (busy.cpu_s - rest.cpu_s * share) / busy.requests * 1000,
+        "many.request_commands": (busy.commands - rest.commands * share) / busy.requests,
+        "many.request_server_ms": (busy.server_s - rest.server_s * share) / busy.requests * 1000,
         "many.requests": busy.requests / busy.seconds,
     }
     return {name: [value] for name, value in found.items()}
@@ -58,15 +60,18 @@ class _Window:
     cpu_s: float = 0.0
     commands: int = 0
     requests: int = 0
+    server_s: float = 0.0
 
     def see(self, seconds: float) -> "_Window":
         """Look on for that long."""
         self.stage.sink.take()
+        server = self.stage.server_cpu()
         begun, cpu, commands = time.monotonic(), tree_cpu_s(self.pid), self.relay.commands
         time.sleep(seconds)
         self.requests = self.stage.sink.take().requests
         self.cpu_s, self.commands = tree_cpu_s(self.pid) - cpu, self.relay.commands - commands
         self.seconds = time.monotonic() - begun
+        self.server_s = self.stage.server_cpu() - server
         return self
 
 
@@ -75,6 +80,7 @@ _LINES = (
     Line("rest_commands", "at rest: Redis commands", "commands/s", "many.rest_commands", most(60)),
     Line("request_cpu", "some busy: CPU of the worker", "ms/request", "many.request_cpu_ms", most(1.6)),
     Line("request_commands", "some busy: Redis commands", "commands/request", "many.request_commands", most(3)),
+    Line("request_server_cpu", "some busy: CPU of the server", "ms/request", "many.request_server_ms"),
     Line("request_rate", "some busy: requests", "requests/s", "many.requests"),
 )
 
@@ -86,8 +92,8 @@ def method(plan: Plan) -> str:
         f" events, so that their leases are held. At rest: {plan.rest_s:g} s without an event. Busy: {plan.busy_sources}"
         f" of them get {_RATE} events a second each, evenly spaced, and {plan.busy_s:g} s of that are looked at. Commands"
         " are those that the worker sends, counted on the wire by a relay that parses them; what its scripts call inside"
-        " the server is not counted again. Requests are counted at the sink. What the worker does for the silent sources"
-        " meanwhile is in the busy figures too."
+        " the server is not counted again. Requests are counted at the sink; theirs is what the worker does more than at"
+        " rest."
     )
 
 

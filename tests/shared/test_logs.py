@@ -260,6 +260,15 @@ def test_what_json_does_not_know_is_written_as_text() -> None:
     assert "seen" == lines(stream)[0]["event"]
 
 
+@pytest.mark.parametrize("value", ["\ud800", 1 << 70, {1: "x"}])
+def test_what_is_hard_to_write_is_written(value: object) -> None:
+    """Half a character, a huge number and keys that are no text stand in the line as the standard library has them."""
+    stream = io.StringIO()
+    configure_logs("info", "json", stream=stream)
+    get_logger("pombo.test").info("seen", value=value)
+    assert json.loads(json.dumps(value)) == lines(stream)[0]["value"]
+
+
 def test_quick_lines_are_like_the_others(tmp_path: Path) -> None:
     """A quick logger's JSON has the keys of any other line, obeys the level, and is the usual one on a console."""
     lines = []
@@ -276,12 +285,3 @@ def test_quick_lines_are_like_the_others(tmp_path: Path) -> None:
         configure_logs("info", "console", stream=stream)
         get_quick_logger("pombo.x").info("request", status=200)
     assert "request" in (tmp_path / "log").read_text()
-
-
-@pytest.mark.parametrize("value", ["\ud800", 1 << 70, {1: "x"}])
-def test_what_is_hard_to_write_is_written(value: object) -> None:
-    """Half a character, a huge number and keys that are no text stand in the line as the standard library has them."""
-    stream = io.StringIO()
-    configure_logs("info", "json", stream=stream)
-    get_logger("pombo.test").info("seen", value=value)
-    assert json.loads(json.dumps(value)) == lines(stream)[0]["value"]

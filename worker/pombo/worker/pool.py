@@ -1,7 +1,7 @@
 """A worker process: its beat, its leases, and a lane for each source it has partitions of."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,7 +30,7 @@ SWEEP_S = 60.0
 """In which every source is looked at for entries that nobody announced."""
 SWEEPS = 500
 """Sources swept in one beat at most."""
-PEEKS = 64
+PEEKS = 32
 """Sources that a beat looks at among those it has partitions of; with more they take turns."""
 QUIET_S = 10.0
 """Seconds without a message after which the subscription is asked whether it lives; they may be missed unnoticed."""
@@ -40,6 +40,7 @@ _HAND_BACK_S = 2.0
 """For handing leases back: when Redis is away, others find them by our silence."""
 _BEAT_TIMEOUT_S = 3.0
 _TEND_TIMEOUT_S = 10.0
+_NONE: frozenset[int] = frozenset()
 
 
 class Pool:
@@ -70,6 +71,11 @@ class Pool:
         self._changed: set[str] = set()
         self._round = Round(SWEEP_S, SWEEPS)
         self._peeked = ""
+        self._peeks_due = False
+        self._active: frozenset[str] | None = None
+        self._usable: frozenset[str] = frozenset()
+        self._assigned: frozenset[str] = frozenset()
+        self._by_source: Mapping[str, frozenset[int]] = {}
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -111,6 +117,7 @@ class Pool:
                     self._version, self._round = -1, Round(SWEEP_S, SWEEPS)
                 else:
                     self._watch.keep(lives)
+            self._peeks_due = True
             self._nudged.set()
             await self._tools.clock.sleep(self._guard.pace.beat)
 
@@ -126,7 +133,9 @@ class Pool:
                     await self._reload()
                     self._tell_changes()
                     await self._rebalance()
-                    await self._peek()
+                    if self._peeks_due:
+                        await self._peek()
+                    self._peeks_due = False
                     await self._sweep()
             except (RedisError, OSError) as error:
                 await self._link.failed("tend", error, "tend")
@@ -143,6 +152,7 @@ class Pool:
         snapshot = await self._registry.snapshot()
         self.sources = dict(snapshot.sources)
         self._unusable.clear()
+        self._active = None
         for name, lane in list(self.lanes.items()):
             source = self.sources.get(name)
             if source is None or source.incarnation != lane.source.incarnation:
@@ -214,20 +224,32 @@ class Pool:
     # -- partitions -----------------------------------------------------------------------------------------------
 
     async def _rebalance(self) -> None:
-        wanted = self.fleet.wanted(p for p in self.fleet.active if self._known(p))
-        by_source = _by_source(wanted)
+        by_source = self._wanted()
         for name, lane in list(self.lanes.items()):
             for partition in sorted(lane.lost):
                 log.warning("lease.lost", source=name, partition=partition)
             lane.lost.clear()
-            for partition, holding in lane.holdings.items():
-                if f"{name}/{partition}" not in wanted and not holding.leaving:
+            for partition in lane.holdings.keys() - by_source.get(name, _NONE):
+                if not lane.holdings[partition].leaving:
                     lane.leave(partition)
             await self._hand_back(lane)
             if not (lane.holdings or lane.busy or name in by_source):
                 await self._close_lane(name)
         for name, partitions in by_source.items():
-            await self._acquire(name, partitions)
+            lane_now = self.lanes.get(name)
+            if lane_now is None or partitions - lane_now.holdings.keys():
+                await self._acquire(name, sorted(partitions))
+
+    def _wanted(self) -> Mapping[str, frozenset[int]]:
+        """The partitions that this worker should hold, by source; computed when fleet, sources or partitions change."""
+        active = self.fleet.active
+        if self._active != active:
+            self._active = active
+            self._usable = frozenset(p for p in active if self._known(p))
+        wanted = self.fleet.wanted(self._usable)
+        if wanted is not self._assigned:
+            self._assigned, self._by_source = wanted, _by_source(wanted)
+        return self._by_source
 
     def _known(self, partition: str) -> bool:
         name, _, number = partition.rpartition("/")
@@ -396,9 +418,9 @@ async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*ending, return_exceptions=True)
 
 
-def _by_source(partitions: set[str]) -> dict[str, list[int]]:
-    grouped: dict[str, list[int]] = {}
+def _by_source(partitions: Iterable[str]) -> dict[str, frozenset[int]]:
+    grouped: dict[str, set[int]] = {}
     for partition in sorted(partitions):
         name, _, number = partition.rpartition("/")
-        grouped.setdefault(name, []).append(int(number))
-    return grouped
+        grouped.setdefault(name, set()).add(int(number))
+    return {name: frozenset(numbers) for name, numbers in grouped.items()}

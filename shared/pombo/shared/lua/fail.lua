@@ -5,6 +5,7 @@
 -- ARGV  1 ms when it was sent   2 1 if no answer came in time, else 0   3 what happened
 --       4 events per second of the source's own limit, 0 for none
 -- Returns  {now ms, broken (0|1), 1 if this report opened the breaker}
+-- The failure of a trial brings the next one forward: without an answer it would be due 5 s after the last.
 -- No answer in time also slows the source down, once until something is accepted. What was sent before the breaker
 -- last closed counts for nothing. A repeat may count a failure twice, which no more than opens the breaker earlier.
 -- Cost  O(1)
@@ -13,7 +14,9 @@ local now, sent_at = milliseconds(), tonumber(ARGV[1])
 local flow = weather(KEYS[1], now)
 if flow.broken_at then
   if sent_at >= flow.broken_at then
-    redis.call('HSET', KEYS[1], 'broken_why', ARGV[3]) -- A trial knows better than whoever opened it.
+    -- A trial knows better than whoever opened it.
+    local due = sent_at + trial_interval(sent_at - flow.broken_at)
+    redis.call('HSET', KEYS[1], 'broken_why', ARGV[3], 'broken_probe_at', stamp(math.min(flow.broken_probe_at, due)))
   end
   return { now, 1, 0 }
 end

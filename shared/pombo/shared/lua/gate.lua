@@ -27,7 +27,9 @@ local function gate(flow_key, rate_key, limit, burst, events, now)
   if flow.broken_at then
     -- It cannot have opened in the future: then Redis' clock went back, and the next trial is due.
     if now < flow.broken_probe_at and flow.broken_at <= now then
-      return { open = false, reason = 'broken', wait = flow.broken_probe_at - now }
+      -- Who waits asks again before that: an answer to the trial under way may bring the next one forward.
+      local wait = math.min(flow.broken_probe_at - now, trial_interval(now - flow.broken_at))
+      return { open = false, reason = 'broken', wait = wait }
     end
     trial = true
   end
@@ -77,9 +79,9 @@ local function pass(gated, flow_key, rate_key, events, now)
     redis.call('HSET', flow_key, 'probe_at', stamp(now + PROBE_EVERY_MS))
   end
   if gated.trial then
-    local broken_at = math.min(gated.broken_at, now)
-    redis.call('HSET', flow_key, 'broken_at', stamp(broken_at), 'broken_probe_at',
-      stamp(now + trial_interval(now - broken_at)))
+    -- The answer, when it comes, brings the next one forward: where none comes, trials must not use up all partitions.
+    redis.call('HSET', flow_key, 'broken_at', stamp(math.min(gated.broken_at, now)), 'broken_probe_at',
+      stamp(now + TRIAL_MOST_MS))
   end
   if gated.rate > 0 then
     redis.call('HSET', rate_key, 'tokens', string.format('%.3f', gated.tokens - events), 'at', stamp(now))

@@ -7,12 +7,14 @@ HOURS ?= 8
 SLOTS_S ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos chaos-long mutants e2e reliability bench check format docs lock
+.PHONY: help setup peers demo test chaos chaos-long mutants e2e reliability bench check format docs lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## make .venv with pombo and all that its development needs
+
+peers: setup .venv/bench/.ready ## install Segment's SDKs and other peers, beside which tests and benchmarks run
 
 demo: setup ## watch events flow, in a world of its own
 	$(BIN)/pombo demo

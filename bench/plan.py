@@ -38,6 +38,8 @@ class Plan:
     busy_sources: int
     rest_s: float
     busy_s: float
+    gateway_s: float
+    """For which the gateway is under load, each way."""
     starts: int
     imports: int
 
@@ -65,6 +67,7 @@ FULL = Plan(
     busy_sources=10,
     rest_s=60.0,
     busy_s=20.0,
+    gateway_s=5.0,
     starts=5,
     imports=9,
 )
@@ -91,6 +94,7 @@ QUICK = Plan(
     busy_sources=3,
     rest_s=1.0,
     busy_s=1.0,
+    gateway_s=0.3,
     starts=1,
     imports=1,
 )

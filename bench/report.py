@@ -22,6 +22,7 @@ NAMES: Mapping[str, str] = {
     "xadd": "limit: a pipelined XADD an event",
     "post": "limit: gzip and POST of ready bytes",
     "post_zlib": "the same with zlib's gzip",
+    "hollow": "limit: the same server, doing nothing",
     "near": "the same over Redis' own socket",
     "relay": "the same through an idle relay",
 }

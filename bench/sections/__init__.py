@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bench.section import Section
-from bench.sections import arrival, backlog, call, crew, delivery, distance, enqueue, latency, many, start
+from bench.sections import arrival, backlog, call, crew, delivery, distance, enqueue, gateway, latency, many, start
 
 SECTIONS: Mapping[str, Section] = {
     "enqueue": enqueue.SECTION,
@@ -15,5 +15,6 @@ SECTIONS: Mapping[str, Section] = {
     "backlog": backlog.SECTION,
     "many": many.SECTION,
     "distance": distance.SECTION,
+    "gateway": gateway.SECTION,
     "start": start.SECTION,
 }

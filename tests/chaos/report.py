@@ -18,7 +18,7 @@ from support.results import FOLDER
 
 TEMPLATE: Final = Path(__file__).with_name("reliability.template.md")
 DOCUMENT: Final = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
-PROCESSES: Final = ("Our processes", "Redis", "Segment", "The machine")
+PROCESSES: Final = ("Our processes", "The gateway", "Redis", "Segment", "The machine")
 SUITES: Final = {
     (SIMULATION, "every blow at every step"): "make chaos",
     (SIMULATION, "random schedules"): "make chaos",

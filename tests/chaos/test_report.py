@@ -64,7 +64,7 @@ def campaign(fault: str, *, wrong: int = 0) -> Result:
 def whole() -> list[Result]:
     """Something of every suite, and all is well."""
     campaigns = ("every blow at every step", "random schedules", "random schedules for hours")
-    processes = ("Our processes", "Redis", "Segment", "The machine")
+    processes = ("Our processes", "The gateway", "Redis", "Segment", "The machine")
     return [
         *(campaign(fault) for fault in campaigns),
         *(judged(section, "some fault") for section in processes),
@@ -157,9 +157,9 @@ def test_sums() -> None:
         judged("Our processes", KILLED, found={"sent_again": {"after kills": 2}}, runs=10),
     ]  # fmt: skip
     told = summary(results)
-    assert ["6, of which 0 went wrong", "15, in 6 tests"] == row(told, "runs")
+    assert ["6, of which 0 went wrong", "16, in 7 tests"] == row(told, "runs")
     assert ["18", "10 at least"] == row(told, "killed -9")
-    assert ["60", "6,000"] == row(told, "ids issued")
+    assert ["60", "7,000"] == row(told, "ids issued")
     assert ["0", "0, and 20 that Redis itself forgot"] == row(told, "lost")
     again = "12 answer lost, 6 lease lost"
     assert [again, "7 after Redis forgot, 2 after kills"] == row(told, "sent again, with cause")
@@ -240,7 +240,7 @@ def test_a_page() -> None:
     promised = re.findall(r"^(\d+)\. \*\*", page, re.MULTILINE)
     assert [str(number) for number in range(1, 13)] == promised
     titles = re.findall(r"^### (.+)$", page, re.MULTILINE)
-    real = ["Our processes", "Redis", "Segment", "The machine", "Clouds"]
+    real = ["Our processes", "The gateway", "Redis", "Segment", "The machine", "Clouds"]
     assert ["Simulated worlds", *real, "Broken pombos"] == titles
 
 

@@ -17,7 +17,7 @@ from pombo.producer.quickbot import adapt
 from support.waiting import until
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-GUIDES = ("quickbot.md", "troubleshooting.md")
+GUIDES = ("gateway.md", "migrating.md", "quickbot.md", "troubleshooting.md")
 ISSUES = (
     *("Invalid Write Key", "Permission Denied", "Source Inactive"),
     *("Events Not Appearing", "Missing Properties", "User ID Mismatch"),

@@ -1,6 +1,7 @@
 """An installation for end-to-end tests: embedded server, simulator, workers and bots, each a process of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from support.oracle import Findings, Issued, judge
 from support.servers import Server, Shape
 from support.waiting import DEADLINE_S, until
 
-__all__ = ["Bot", "Child", "Installation", "until"]
+__all__ = ["Bot", "Child", "Gateway", "Installation", "until"]
 
 TESTS = Path(__file__).resolve().parent.parent
 _LOG_TAIL = 2000
@@ -151,6 +152,19 @@ class Bot:
         return self.issued()
 
 
+@dataclass
+class Gateway:
+    """A gateway and where it listens."""
+
+    child: Child
+    url: str
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return int(self.url.rpartition(":")[2])
+
+
 def read_diary(path: Path) -> list[Issued]:
     """The whole lines of a bot's diary."""
     return [Issued(*orjson.loads(line)) for line in _whole_lines(path)]
@@ -181,6 +195,14 @@ class Segment:
         """What arrived, in order."""
         rows: list[dict[str, Any]] = self._get("events", since=str(since), **query)
         return rows
+
+    def payloads(self) -> dict[str, dict[str, Any]]:
+        """What Segment kept, whole, by messageId."""
+        return {row["message_id"]: row["payload"] for row in self.events(payload="1") if row["fate"] == "kept"}
+
+    def reset(self) -> None:
+        """Forget all that arrived."""
+        self._http.post("/_sim/reset").raise_for_status()
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request with its messageIds, in order."""
@@ -274,6 +296,13 @@ class Installation:
         self.children.append(child)
         return child
 
+    def other(self, *argv: str, env: Mapping[str, str]) -> Child:
+        """Start a program that is none of pombo's, with an environment of its own."""
+        number = sum(child.name.startswith("other") for child in self.children)
+        child = Child(f"other-{number}", argv, dict(env), self.folder)
+        self.children.append(child)
+        return child
+
     def _simulator(self) -> str:
         child = self._start("simulator", "-m", "pombo.ops.cli", "simulator", "--port", "0")
 
@@ -293,6 +322,22 @@ class Installation:
         started = [self.worker(*before) for _ in range(count)]
         until(lambda: {child.pid for child in started} <= self.fleet().keys(), f"{count} workers in the fleet")
         return started
+
+    def gateway(self, *words: str, port: int = 0) -> "Gateway":
+        """Start a gateway, on a free port unless told, and wait until it listens."""
+        child = self._start("gateway", "-m", "pombo.ops.cli", "gateway", "--port", str(port), *words)
+
+        def address() -> str:
+            assert child.lives, child.log.read_text()
+            found = re.search(r"listens on (http://\S+)\n", child.output.read_text())
+            return found[1] if found else ""
+
+        return Gateway(child, until(address, "gateway"))
+
+    def intake_key(self, source: str) -> str:
+        """A new intake key of the source, in the place of the one before."""
+        key: str = orjson.loads(self.cli("sources", "rotate-key", source, "--intake", "--json"))["intake_key"]
+        return key
 
     def bot(
         self,

@@ -4,8 +4,7 @@ import random
 from collections.abc import Callable
 
 from redis.asyncio import Redis
-from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from pombo.gateway.answers import Answer, wait_s
 from pombo.gateway.blip import Blip
@@ -69,7 +68,8 @@ class Gateway:
         segment = Segment(keyring, dispatch, self._room, body_bytes=most)
         blip = Blip(webhooks, dispatch, self._room, body_bytes=most)
         quickbot = QuickBot(webhooks, dispatch, self._room, body_bytes=most)
-        self.app = Starlette(
+        # A router alone: what Starlette puts around it handles errors, and doors leave none.
+        self.app = Router(
             routes=[
                 *self._both("/v1/{call}", segment, "POST"),
                 *self._both("/blip/{source}", blip, "POST"),
@@ -78,10 +78,10 @@ class Gateway:
                 *self._both("/healthz", health.alive, "GET", "HEAD"),
                 *self._both("/readyz", health.ready, "GET", "HEAD"),
                 *self._both("/metrics", self.metrics, "GET", "HEAD"),
-            ]
+            ],
+            redirect_slashes=False,
+            default=self._door(_nowhere, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
         )
-        self.app.router.redirect_slashes = False
-        self.app.router.default = self._door(_nowhere, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
     def _both(self, path: str, handler: Handler, *methods: str) -> list[Route]:
         """The route with and without a trailing slash."""

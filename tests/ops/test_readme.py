@@ -20,6 +20,7 @@ from support.waiting import DEADLINE_S, until
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 WRITE_KEY = "w" * 32
+UP_GATEWAY = "http://127.0.0.1:8080"
 
 
 def section(title: str) -> str:
@@ -46,7 +47,8 @@ def commands(text: str) -> list[str]:
 class World:
     """`pombo up` and a simulator, and a shell beside them."""
 
-    def __init__(self, folder: Path, home: Path, simulator: str) -> None:
+    def __init__(self, folder: Path, home: Path, simulator: str, gateway: str) -> None:
+        self.gateway = gateway
         self.folder = folder
         self.simulator = simulator
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -88,7 +90,10 @@ def world(tmp_path: Path) -> Iterator[World]:
             program("up", folder=tmp_path / "up", POMBO_HOME=str(home), POMBO_METRICS_PORT="0") as up,
         ):
             up.says("pombo is up")
-            yield World(tmp_path, home, until(lambda: _address(simulator), "simulator"))
+            # A port of its own: that of `up` may be another test's.
+            with program("gateway", "--port", "0", folder=tmp_path / "gateway", POMBO_HOME=str(home)) as gateway:
+                told = until(lambda: _address(gateway), "gateway")
+                yield World(tmp_path, home, until(lambda: _address(simulator), "simulator"), told)
     finally:
         end_all(str(home))
 
@@ -96,20 +101,24 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_use_it(world: World) -> None:
     """Each step of "Use it" works as written, with the simulator in Segment's place, and the audit balances."""
     text = section("Use it")
-    start, add = blocks(text)
+    start, add, post = blocks(text)
     assert "pombo up\n" == start
     threads, tasks = blocks(text, "python")
     (send,) = re.findall(r"`(pombo send [^`]+)`", text)
     (look,) = re.findall(r"^\*\*4\. Look\*\*: (.+)$", text, re.M)
 
-    assert "source support_bot added" in world.shell(add)
+    added = world.shell(add)
+    assert "source support_bot added" in added
+    key = added.partition("shown this once:")[2].split()[0]
     world.shell(f"pombo sources set support_bot --endpoint {world.simulator}")
     assert "Accepted" in world.python(f"{threads}print(receipt.outcome)")
     world.python(f"import asyncio\nasync def main():\n{indent(tasks, '    ')}\nasyncio.run(main())")
     (world.folder / "events.ndjson").write_text('{"type":"track","userId":"u2","event":"Message Sent"}\n')
     assert "1 event accepted" in world.shell(send)
-    until(lambda: len(world.arrived()) == 3, "three events in the simulator")
-    until(lambda: orjson.loads(world.shell("pombo audit --json"))["sources"]["support_bot"]["delivered"] == 3, "acks")
+    sent = world.shell(f"INTAKE_KEY={key}\n{post.replace('curl', 'curl -sS').replace(UP_GATEWAY, world.gateway)}")
+    assert {"success": True} == orjson.loads(sent)
+    until(lambda: len(world.arrived()) == 4, "four events in the simulator")
+    until(lambda: orjson.loads(world.shell("pombo audit --json"))["sources"]["support_bot"]["delivered"] == 4, "acks")
 
     shown = {words: world.shell(words) for words in re.findall(r"`(pombo [^`]+)`", look)}
     assert {"pombo status", "pombo top", "pombo audit", "pombo dead list", "pombo doctor"} == set(shown)

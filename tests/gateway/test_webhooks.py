@@ -1,5 +1,6 @@
 """Blip's and QuickBot's routes: who may send, and what becomes of what they send."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -93,6 +94,15 @@ async def test_no_such_source(gateway: Running, blip: Keyed, path: str) -> None:
     known = await gateway.send("POST", path.replace("nobody", "bot"), b"{}", {"Authorization": "wrong"})
     assert 401 == unknown.status_code
     assert (unknown.status_code, unknown.content) == (known.status_code, known.content)
+
+
+async def test_strangers_keep_nobody_from_redis(gateway: Running, blip: Keyed) -> None:
+    """However many ask for sources that are none at once, each is told so, and who has a key is served meanwhile."""
+    head = b"host: x\r\nconnection: close\r\nauthorization: %s\r\ncontent-length: 2\r\n\r\n{}"
+    strangers = [b"POST /blip/nobody-%d HTTP/1.1\r\n" % number + head % b"wrong" for number in range(300)]
+    known = [b"POST /blip/bot HTTP/1.1\r\n" + head % blip.intake_key.encode()] * 150
+    answers = await asyncio.gather(*(gateway.talk(one) for one in (*strangers, *known)))
+    assert [401] * 300 + [200] * 150 == [int(answer.split()[1]) for answer in answers]
 
 
 async def test_a_header_of_the_source_s_choosing(gateway: Running, blip: Keyed, redis: Redis, secrets: Secrets) -> None:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway.conftest import Start
 from gateway.rig import Keyed, Running, basic, stored_ids, track
 from pombo.gateway import protocol
+from pombo.gateway.bodies import MOST_MEMBERS
 
 
 def answer_of(raw: bytes) -> tuple[int, str]:
@@ -54,6 +55,18 @@ async def test_broken_gzip(gateway: Running, bot: Keyed, body: bytes) -> None:
     """What says to be gzip and is not, or not to its end, is 400."""
     answer = await gateway.post("/v1/batch", body, bot.intake_key, **{"Content-Encoding": "gzip"})
     assert (400, "malformed_gzip") == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"), [(MOST_MEMBERS, (200, None)), (MOST_MEMBERS + 1, (400, "malformed_gzip"))]
+)
+async def test_gzip_of_many_members(
+    gateway: Running, bot: Keyed, members: int, expected: tuple[int, str | None]
+) -> None:
+    """Gzip may have several members, but not so many that going through them holds up all other requests."""
+    body = gzip.compress(orjson.dumps(track())) + gzip.compress(b"") * (members - 1)
+    answer = await gateway.post("/v1/track", body, bot.intake_key, **{"Content-Encoding": "gzip"})
+    assert expected == (answer.status_code, answer.json().get("code"))
 
 
 async def test_unknown_encoding(gateway: Running, bot: Keyed) -> None:

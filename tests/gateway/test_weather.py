@@ -130,6 +130,20 @@ def half_sent(key: str, length: int, body: bytes) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+@pytest.mark.parametrize(
+    "item", [track("m2"), {"type": "track", "userId": "u1"}], ids=["a sound event", "one that becomes a dead letter"]
+)
+async def test_a_redis_that_lost_everything(
+    gateway: Running, bot: Keyed, redis: Redis, secrets: Secrets, item: dict[str, Any]
+) -> None:
+    """A client whose key was known when Redis was emptied is to come again: a 401 would make it drop its events."""
+    assert 200 == (await gateway.post("/v1/t", track("m1"), bot.intake_key)).status_code
+    await redis.flushall()
+    assert_later(await gateway.post("/v1/batch", {"batch": [item]}, bot.intake_key), 503, "registry_unreadable")
+    added = await Registry(redis, KEYS, secrets).add("bot", bot.write_key)
+    assert 200 == (await gateway.post("/v1/batch", {"batch": [item]}, added.intake_key)).status_code
+
+
 async def test_half_sent_bodies_make_room(bot: Keyed, start: Start) -> None:
     """Whoever holds the room with bodies that do not come to their end is cut off; others are served."""
     gateway = await start(gateway_in_flight_bytes=1 << 20)

@@ -1,5 +1,7 @@
 """Blip's and QuickBot's routes: who may send, and what becomes of what they send."""
 
+import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -7,6 +9,10 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.rig import KEYS, Keyed, Running, basic, letters, problems, stored, stored_ids
+from pombo.gateway.blip import sort_body
+from pombo.gateway.items import Frame
+from pombo.gateway.segment import SLICE
+from pombo.producer.blip import BlipOptions
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
 
@@ -95,6 +101,15 @@ async def test_no_such_source(gateway: Running, blip: Keyed, path: str) -> None:
     assert (unknown.status_code, unknown.content) == (known.status_code, known.content)
 
 
+async def test_strangers_keep_nobody_from_redis(gateway: Running, blip: Keyed) -> None:
+    """However many ask for sources that are none at once, each is told so, and who has a key is served meanwhile."""
+    head = b"host: x\r\nconnection: close\r\nauthorization: %s\r\ncontent-length: 2\r\n\r\n{}"
+    strangers = [b"POST /blip/nobody-%d HTTP/1.1\r\n" % number + head % b"wrong" for number in range(300)]
+    known = [b"POST /blip/bot HTTP/1.1\r\n" + head % blip.intake_key.encode()] * 150
+    answers = await asyncio.gather(*(gateway.talk(one) for one in (*strangers, *known)))
+    assert [401] * 300 + [200] * 150 == [int(answer.split()[1]) for answer in answers]
+
+
 async def test_a_header_of_the_source_s_choosing(gateway: Running, blip: Keyed, redis: Redis, secrets: Secrets) -> None:
     """The key may come in another header, which is then the only one."""
     await Registry(redis, KEYS, secrets).set("bot", intake_header="X-Pombo-Key")
@@ -154,6 +169,36 @@ async def test_unknown_items_are_kept(gateway: Running, blip: Keyed, redis: Redi
     assert ("unknown_item", payload) == (letter.header.reason, letter.payload)
     assert not letter.redrivable
     assert () == await problems(redis)
+
+
+@pytest.mark.parametrize("depth", [300, 600, 1000, 5000])
+async def test_an_item_nested_too_deep_to_be_written(gateway: Running, blip: Keyed, redis: Redis, depth: int) -> None:
+    """However deep an item is nested, it is 200 and kept, with those that came beside it."""
+    deep = b'{"a":' * depth + b"1" + b"}" * depth
+    body = b"[" + orjson.dumps(MESSAGE) + b"," + deep + b"]"
+    await post_blip(gateway, blip, body)
+    kept = b"".join(letter.payload for letter in await letters(redis))
+    assert deep in kept
+    assert await stored_ids(redis) or body == kept
+    assert () == await problems(redis)
+
+
+async def test_many_items_let_others_be_served() -> None:
+    """Whoever else is to be served is, again and again, while the items of one body are sorted."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    body = orjson.dumps([{**MESSAGE, "id": str(number)} for number in range(10 * SLICE)])
+    served = asyncio.create_task(other())
+    sorted_ = await sort_body(body, Frame(datetime(2025, 2, 18, tzinfo=UTC)), BlipOptions(b"k" * 32), None)
+    served.cancel()
+    assert 10 * SLICE == len(sorted_.good)
+    assert turns >= 8
 
 
 async def test_unknown_kind(gateway: Running, blip: Keyed) -> None:

@@ -4,6 +4,7 @@ Many failures in a row make Blip stop sending for hours, and what it did not sen
 the right key is answered 200 once it is durable: as events, or as a dead letter where pombo does not know it.
 """
 
+import asyncio
 from typing import Any
 
 from pombo.gateway.answers import Answer, Refusal, partly
@@ -13,7 +14,7 @@ from pombo.gateway.documents import read_json
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.items import Frame, Sorted
 from pombo.gateway.room import Room
-from pombo.gateway.segment import MOST_ITEMS, unknown_route
+from pombo.gateway.segment import MOST_ITEMS, SLICE, unknown_route
 from pombo.gateway.webhooks import Webhooks
 from pombo.producer.adapted import UnknownItem
 from pombo.producer.blip import BlipOptions, Kind, adapt
@@ -49,9 +50,7 @@ class Blip:
         with self._room.share() as share:
             body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
             exchange.size = len(body)
-            sorted_ = Sorted(Frame(exchange.received_at))
-            for index, item in enumerate(_items(body)):
-                _sort(sorted_, index, item, options, kind)
+            sorted_ = await sort_body(body, Frame(exchange.received_at), options, kind)
             del body
             exchange.events = len(sorted_.good)
             exchange.rejected = len(sorted_.dead)
@@ -75,6 +74,20 @@ def _items(body: bytes) -> list[Any]:
     except Refusal:
         return [body]
     return document if isinstance(document, list) and 0 < len(document) <= MOST_ITEMS else [document]
+
+
+async def sort_body(body: bytes, frame: Frame, options: BlipOptions, kind: Kind | None) -> Sorted:
+    """Sort the events of all items of a body; others are served after every `SLICE` items."""
+    sorted_ = Sorted(frame)
+    try:
+        for index, item in enumerate(_items(body)):
+            if index % SLICE == 0 and index:
+                await asyncio.sleep(0)
+            _sort(sorted_, index, item, options, kind)
+    except Refusal as refusal:  # An item is nested so deep that it cannot be written by itself.
+        sorted_ = Sorted(frame)
+        sorted_.keep(0, body, refusal.message)
+    return sorted_
 
 
 def _sort(sorted_: Sorted, index: int, item: Any, options: BlipOptions, kind: Kind | None) -> None:

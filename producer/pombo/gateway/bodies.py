@@ -14,6 +14,8 @@ GRACE_S = 10.0
 """Seconds that a body may take to come, however short it is."""
 LEAST_BYTES_PER_S = 65_536
 """How fast it must come beyond that; 5 MB get 90 s."""
+MOST_MEMBERS = 32
+"""Members of a gzip body: SDKs send one. What follows each is copied, so many empty ones would take many seconds."""
 _GZIP = 16 + zlib.MAX_WBITS
 _PLAIN = frozenset({b"", b"identity"})
 _GZIPPED = frozenset({b"gzip", b"x-gzip"})
@@ -76,10 +78,12 @@ async def _received(receive: Receive, share: Share, limit: int, grace_s: float) 
 
 
 def _inflated(body: bytes, share: Share, limit: int) -> bytes:
-    """Inflate gzip, also of several members; stops at the limit, however much there would be."""
+    """Inflate gzip, also of several members; stops at the limits, however much there would be."""
     parts: list[bytes] = []
     size = 0
     while body or not parts:
+        if len(parts) == MOST_MEMBERS:
+            raise Refusal(400, "malformed_gzip", f"the body has more than {MOST_MEMBERS} gzip members; send one")
         inflater = zlib.decompressobj(wbits=_GZIP)
         try:
             part = inflater.decompress(body, limit + 1 - size)

@@ -1,10 +1,12 @@
 """The sources' settings, each read anew after some seconds."""
 
+from functools import partial
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from pombo.gateway.lookups import Lookups
 from pombo.shared.clock import Clock
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
@@ -25,6 +27,8 @@ class Catalogue:
         self._sources: dict[str, tuple[Source, float]] = {}
         self._id_keys: dict[str, bytes] = {}
         """By incarnation."""
+        self._reads = Lookups[Source | None]()
+        self._id_key_reads = Lookups[bytes]()
 
     async def get(self, name: str) -> Source | None:
         """A source's settings; None if there is no such source.
@@ -37,17 +41,11 @@ class Catalogue:
         if known is not None and self._clock.monotonic() - read_at < FRESH_S:
             return known
         try:
-            stored: Any = await self._redis.hget(self._keys.sources, name)
+            return await self._reads.find(name, partial(self._read, name))
         except (RedisError, OSError):
             if known is None:
                 raise
             return known
-        if stored is None:
-            self._sources.pop(name, None)
-            return None
-        source = Source.load(name, stored)
-        self._sources[name] = source, self._clock.monotonic()
-        return source
 
     def forget(self, name: str) -> None:
         """Read a source anew at the next look."""
@@ -63,5 +61,15 @@ class Catalogue:
         """
         found = self._id_keys.get(source.incarnation)
         if found is None:
-            found = self._id_keys[source.incarnation] = await self._registry.id_key(source.name)
+            read = partial(self._registry.id_key, source.name)
+            found = self._id_keys[source.incarnation] = await self._id_key_reads.find(source.incarnation, read)
         return found
+
+    async def _read(self, name: str) -> Source | None:
+        stored: Any = await self._redis.hget(self._keys.sources, name)
+        if stored is None:
+            self._sources.pop(name, None)
+            return None
+        source = Source.load(name, stored)
+        self._sources[name] = source, self._clock.monotonic()
+        return source

@@ -4,7 +4,6 @@ import random
 from collections.abc import Sequence
 
 from pombo.gateway.answers import Refusal, wait_s
-from pombo.gateway.credentials import unknown_key
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.keyring import Keyring
 from pombo.gateway.letters import Letter
@@ -62,7 +61,7 @@ class Dispatch:
             return
         if outcome.unknown_source:
             self._keyring.forget(key)
-            raise unknown_key()
+            await self._keyring.owner(key)  # Says whether it was removed, or Redis lost it.
         raise refusal(outcome, wait_s(lasting, self._rng))
 
 

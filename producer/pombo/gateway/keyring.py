@@ -1,14 +1,15 @@
 """Whose key is it: the registry's answer, kept for some seconds."""
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from redis.exceptions import RedisError
 
 from pombo.gateway.answers import Refusal
 from pombo.gateway.credentials import unknown_key
+from pombo.gateway.lookups import Lookups
 from pombo.shared.clock import Clock
 from pombo.shared.errors import ConfigurationError, StoredVersionError
 from pombo.shared.logs import get_logger
@@ -21,9 +22,6 @@ UNKNOWN_S = 1.0
 LOG_EVERY_S = 10.0
 """Seconds between two log lines about a registry that cannot be read."""
 ENTRIES = 10_000
-LOOKUPS = 8
-"""Looked up at a time; each has a connection of its own."""
-TIMEOUT_S = 2.0
 
 log = get_logger("pombo.gateway.keyring")
 
@@ -46,8 +44,7 @@ class Keyring:
         self._clock = clock
         self._wait_s = wait_s
         self._entries: dict[bytes, _Entry] = {}
-        self._lookups: dict[bytes, asyncio.Task[KeyOwner | None]] = {}
-        self._lines = asyncio.Semaphore(LOOKUPS)
+        self._lookups = Lookups[KeyOwner | None]()
         self._checked: int | None = None
         """The version of the registry that is known to be this installation's."""
         self._logged_at = -LOG_EVERY_S
@@ -73,7 +70,7 @@ class Keyring:
         if entry is not None and entry.owner is not None and age < FRESH_S:
             return entry.owner
         try:
-            owner = await self._looked_up(name, key)
+            owner = await self._lookups.find(name, partial(self._look_up, name, key))
         except (RedisError, OSError, StoredVersionError, ConfigurationError) as error:
             if entry is not None and entry.owner is not None:
                 return entry.owner
@@ -86,19 +83,10 @@ class Keyring:
         """Look a key up again: its source is not there any more."""
         self._entries.pop(_digest(key), None)
 
-    async def _looked_up(self, name: bytes, key: str) -> KeyOwner | None:
-        """Look a key up once for all who ask at the same time."""
-        task = self._lookups.get(name)
-        if task is None:
-            task = self._lookups[name] = asyncio.create_task(self._look_up(name, key))
-            task.add_done_callback(lambda _: self._lookups.pop(name, None))
-        return await asyncio.shield(task)
-
     async def _look_up(self, name: bytes, key: str) -> KeyOwner | None:
-        async with asyncio.timeout(TIMEOUT_S), self._lines:
-            owner = await self._registry.owner_of(key)
-            if owner is None:
-                await self._check()
+        owner = await self._registry.owner_of(key)
+        if owner is None:
+            await self._check()
         self._entries.pop(name, None)
         self._entries[name] = _Entry(owner, self._clock.monotonic())
         while len(self._entries) > ENTRIES:

@@ -107,6 +107,29 @@ def test_a_hashed_identity_is_found_in_its_spellings() -> None:
     assert text == Scrub(OPTIONS, node).text(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("(11) 98765-4321", "(@"),
+        ("tel. +55 11 98765.4321, or 1198765-4321!", "tel. +@, or @!"),
+        ("5511987654321 " * 3, "@ " * 3),
+        ("5511 987654321-11987654321 (77)", "@-@ (77)"),
+        ("11 98765 4322", "11 98765 4322"),
+        ("11987654 on 4321", "11987654 on 4321"),
+    ],
+)
+def test_a_hashed_number_is_found_among_punctuation(text: str, expected: str) -> None:
+    """With `hmac` the number gives way also where people write it in groups; other numbers stay as they are written."""
+    node = Node("5511987654321", "wa.gw.msging.net")
+    assert expected.replace("@", user_id(HASHED, node)) == Scrub(HASHED, node).text(text)
+
+
+def test_a_number_repeated_without_end() -> None:
+    """However often a text repeats the number, all are hidden, in time linear in the text."""
+    node = Node("5511987654321", "wa.gw.msging.net")
+    assert user_id(HASHED, node) * 50_000 == Scrub(HASHED, node).text("5511987654321" * 50_000)
+
+
 def test_short_names_are_left_alone() -> None:
     """A name of a few letters is no trace of anybody, and stands in other words."""
     assert "banana" == Scrub(HASHED, Node("ana", "0mn.io")).text("banana")

@@ -68,11 +68,24 @@ def test_notes_become_properties_and_ids_references() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cpf", "CPF", "C.P.F.", "taxDocument", "Tax_Document", "senha", "Access Token", "CNPJ"]
-)
+    "name",
+    [
+        "cpf", "CPF", "C.P.F.", "taxDocument", "Tax_Document", "senha", "Access Token", "CNPJ", "documento", "Cartão",
+        "cpfCliente", "clienteCPF", "CPF do cliente", "cliente.cpf", "cpf_cnpj", "numero_cartao", "RGNumero", "cpf 2",
+        "refreshToken",
+    ],
+)  # fmt: skip
 def test_documents_and_secrets_stay_behind(name: str) -> None:
-    """An extra that its name calls a document or a secret is not told, however the name is written."""
-    assert {"plan": "gold"} == properties({**TRACK, "extras": {name: "529.982.247-25", "plan": "gold"}})["extras"]
+    """An extra that its name calls a document or a secret is not told, however the name is written and nested."""
+    extras = {name: "529.982.247-25", "plan": "gold", "data": {name: "529.982.247-25", "list": [{name: "1", "x": 1}]}}
+    told = {"plan": "gold", "data": {"list": [{"x": 1}]}}
+    assert told == properties({**TRACK, "extras": extras})["extras"]
+
+
+@pytest.mark.parametrize("name", ["cupom", "argentina", "card_type", "cargo", "energy", "organization", "RgbColor"])
+def test_other_names_are_told(name: str) -> None:
+    """A name that only holds the letters of such a word is told."""
+    assert {name: "x"} == properties({**TRACK, "extras": {name: "x"}})["extras"]
 
 
 def test_values_stay_what_they_are() -> None:

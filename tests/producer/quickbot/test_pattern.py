@@ -100,3 +100,13 @@ def test_a_costly_search_is_given_up() -> None:
     """A search has a budget, so that no flow holds up the others."""
     with pytest.raises(Exhausted):
         is_found(compile_pattern("(.*)*" * 100 + "x"), "a" * 5000, Effort())
+
+
+@pytest.mark.parametrize("flags", ["", "i"])
+def test_a_class_costs_what_it_holds(flags: str) -> None:
+    """A character held against hundreds of ranges takes as long as hundreds of steps, and counts as such."""
+    wide = "".join(chr(0x4E00 + 2 * number) for number in range(480))
+    text = "z" * (COSTLIEST // 20)
+    assert not is_found(compile_pattern("^[a-z]*$", flags), text + "!", Effort())
+    with pytest.raises(Exhausted):
+        is_found(compile_pattern(f"^[{wide}z]*$", flags), text + "!", Effort())

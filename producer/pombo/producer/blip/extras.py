@@ -1,5 +1,6 @@
 """Extras: what bots put beside the fields that Blip knows, and Blip's own notes among it."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -23,10 +24,15 @@ NOTES = {
 REFERENCES = {"#messageId": "input_ref", "#inReplyToId": "in_reply_to_ref", "#wa.context.id": "in_reply_to_ref"}
 """Keys that hold an id of another message."""
 
-_KEPT_BACK = frozenset(
-    {"cpf", "cnpj", "rg", "taxdocument", "password", "senha", "token", "accesstoken", "authorization", "cvv"}
-)
+_KEPT_BACK = frozenset({
+    "cpf", "cnpj", "rg", "taxdocument", "documento", "password", "senha", "token", "accesstoken", "authorization",
+    "card", "cartao", "cvv",
+})  # fmt: skip
 """Names of documents and secrets, without case, accents and separators."""
+
+_WORDS = _KEPT_BACK - {"card"}
+"""Those that say the same as one word of a name, as in `cpfCliente` or `numero_cartao`."""
+_WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])")
 
 
 def told_notes(metadata: Mapping[str, Any], options: BlipOptions, scrub: Scrub) -> dict[str, Any]:
@@ -41,10 +47,18 @@ def told_notes(metadata: Mapping[str, Any], options: BlipOptions, scrub: Scrub) 
 
 def told_extras(extras: Mapping[str, Any], scrub: Scrub) -> dict[str, Any]:
     """What the bot added itself, without Blip's notes and without documents and secrets, by their names."""
-    own = {key: value for key, value in extras.items() if not key.startswith("#") and _plain(key) not in _KEPT_BACK}
-    return {scrub.text(key): scrub(own[key]) for key in sorted(own) if own[key] is not None}
+    own = {key: _without_secrets(value) for key, value in extras.items() if not key.startswith("#")}
+    told = {key: value for key, value in own.items() if value is not None and not _is_secret(key)}
+    return {scrub.text(key): scrub(told[key]) for key in sorted(told)}
 
 
-def _plain(key: str) -> str:
-    letters = unicodedata.normalize("NFKD", key).lower()
-    return "".join(letter for letter in letters if letter.isascii() and letter.isalnum())
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(member) for key, member in value.items() if not _is_secret(key)}
+    return [_without_secrets(member) for member in value] if isinstance(value, list) else value
+
+
+def _is_secret(key: str) -> bool:
+    ascii_key = "".join(letter for letter in unicodedata.normalize("NFKD", key) if letter.isascii())
+    whole = "".join(letter for letter in ascii_key.lower() if letter.isalnum())
+    return whole in _KEPT_BACK or any(word.lower() in _WORDS for word in _WORD.findall(ascii_key))

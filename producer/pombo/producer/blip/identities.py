@@ -15,6 +15,8 @@ _OLD_MOBILE = re.compile(rf"(55(?:{_AREA_CODES}))([6-9]\d{{7}})")
 _NEW_MOBILE = re.compile(rf"(55(?:{_AREA_CODES}))9([6-9]\d{{7}})")
 _WAMID = re.compile(r"wamid\.[A-Za-z0-9+/=_-]+")
 _FORWARDED = re.compile(r"\A(?:fwd:)+", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9](?:[ ().-]{0,3}[0-9]){5,}")
+"""A telephone number as people write it, such as (11) 98765-4321."""
 _DIGITS = 40
 """Of 64 hexadecimal digits: 160 bits, and with a prefix well below the 100 characters that Segment takes."""
 _SHORTEST = 6
@@ -83,8 +85,9 @@ class Scrub:
     def __init__(self, options: BlipOptions, *nodes: Node) -> None:
         self._options = options
         hashed = options.identity == "hmac"
-        self._names = {name: user_id(options, node) for node in nodes for name in _spellings(node)} if hashed else {}
-        self._pattern = re.compile("|".join(map(re.escape, self._names))) if self._names else None
+        names = {name: user_id(options, node) for node in nodes for name in _spellings(node)} if hashed else {}
+        self._numbers = {name: names[name] for name in names if _NUMBER.fullmatch(name)}
+        self._words = {name: names[name] for name in names if name not in self._numbers}
 
     def __call__(self, value: object) -> object:
         """A copy of a value, with every text and key in it scrubbed."""
@@ -99,7 +102,23 @@ class Scrub:
         """A text with references in the place of wamids, and the userId in the place of the identity."""
         if "wamid." in value:
             value = _WAMID.sub(lambda found: reference(self._options, found[0]), value)
-        return self._pattern.sub(lambda found: self._names[found[0]], value) if self._pattern else value
+        if self._numbers:
+            value = _NUMBER.sub(lambda found: self._without_numbers(found[0]), value)
+        for word, stand_in in self._words.items():
+            value = value.replace(word, stand_in)
+        return value
+
+    def _without_numbers(self, digits: str) -> str:
+        """Digits, maybe with punctuation between them, without those that are the identity."""
+        places = [place for place, character in enumerate(digits) if character.isdecimal()]
+        bare = "".join(digits[place] for place in places)
+        if not any(number in bare for number in self._numbers):
+            return digits
+        parts, end = [], 0
+        for found in re.finditer("|".join(self._numbers), bare):
+            parts += [digits[end : places[found.start()]], self._numbers[found[0]]]
+            end = places[found.end() - 1] + 1
+        return "".join((*parts, digits[end:]))
 
 
 def _spellings(node: Node) -> Iterator[str]:

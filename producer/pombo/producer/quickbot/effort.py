@@ -4,6 +4,8 @@ COSTLIEST = 400_000
 """Units of one request; a unit is a step of a pattern, some 0.4 microseconds."""
 CHARACTERS = 25
 """That are compared as text in the time of a unit."""
+RANGES = 16
+"""Of a class in a pattern, such as the two of `[a-z_]`, that a character is held against in the time of a unit."""
 COMPARISON = 10
 """Units that every comparison costs at least."""
 READING = 3

@@ -5,7 +5,7 @@ All ways through the program are walked at once, a character at a time, so no te
 
 from functools import lru_cache
 
-from pombo.producer.quickbot.effort import Effort
+from pombo.producer.quickbot.effort import RANGES, Effort
 from pombo.producer.quickbot.program import Program, Step
 
 _LINE_ENDS = frozenset("\n\r\u2028\u2029")
@@ -43,6 +43,7 @@ class _Search:
     def without_reading(self, start: set[int], position: int) -> list[int] | None:
         """The steps that want a character next; None if the pattern is found here."""
         waiting, seen, open_ = [], set(start), list(start)
+        ranges = 0
         while open_:
             at = open_.pop()
             step = self._program.steps[at]
@@ -50,11 +51,13 @@ class _Search:
                 return None
             if step.kind == "set":
                 waiting.append(at)
+                ranges += len(step.ranges)
             else:
                 ahead = [one for one in self._ways(step, at, position) if one not in seen]
                 seen.update(ahead)
                 open_ += ahead
-        self._effort.spend(len(seen))
+        spellings = 3 if self._program.ignores_case else 1
+        self._effort.spend(len(seen) + spellings * ranges // RANGES)
         return waiting
 
     def _ways(self, step: Step, at: int, position: int) -> tuple[int, ...]:

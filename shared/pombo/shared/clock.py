@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -40,11 +39,9 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks; made of built-in functions alone, as each event of a bot asks both."""
 
-    def __init__(self) -> None:
-        self.now: Callable[[], datetime] = partial(datetime.now, UTC)
-        self.monotonic: Callable[[], float] = (
-            time.monotonic if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME)
-        )
+    # Of the class: set on each clock they would hide what a subclass puts in their place.
+    now = staticmethod(partial(datetime.now, UTC))
+    monotonic = staticmethod(time.monotonic if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

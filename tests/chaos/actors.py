@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from redis.exceptions import RedisError
 
@@ -134,6 +135,8 @@ class Bot:
     def track(self, message_id: str, user: str) -> Offered:
         """Offer an event, now."""
         event: dict[str, Any] = {"type": "track", "event": "Message Sent", "userId": user, "messageId": message_id}
+        # For record batches to take out, and to put back where it was.
+        event["anonymousId"] = str(UUID(bytes=random.Random(message_id).randbytes(16)))
         if self.padding:
             event["properties"] = {"text": random.Random(message_id).randbytes(self.padding // 2).hex()}
         admitted = self._intake.admit(event, None, True)

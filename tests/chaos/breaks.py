@@ -7,6 +7,7 @@ from typing import Final
 _LUA: Final = "shared/pombo/shared/lua"
 _WORKER: Final = "worker/pombo/worker"
 _PRODUCER: Final = "producer/pombo/producer"
+_SHARED: Final = "shared/pombo/shared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,5 +230,29 @@ MUTANTS: Final = (
         "a full batch's successor goes first", f"{_PRODUCER}/flush.py",
         "            draft = latest[partition] = _Draft(partition)\n            drafts.append(draft)",
         "            draft = latest[partition] = _Draft(partition)\n            drafts.insert(0, draft)",
+    ),
+    Mutant(
+        "half of a part settles all of it", f"{_WORKER}/store.py",
+        "if indices and indices == part.todo else", "if indices else",
+    ),
+    Mutant(
+        "half of a part sends all of it", f"{_WORKER}/parts.py",
+        "            whole = len(indices) == len(part.bodies)\n", "            whole = True\n",
+    ),
+    Mutant(
+        "duplicates that a claim found are sent", f"{_WORKER}/parts.py",
+        ' if "1" in done else [*range(len(done))]', ' if "0" not in done else [*range(len(done))]',
+    ),
+    Mutant(
+        "an assignment is never renewed", f"{_WORKER}/pool.py",
+        "        if wanted is not self._assigned:\n", "        if not self._assigned:\n",
+    ),
+    Mutant(
+        "active partitions are read once", f"{_WORKER}/fleet.py",
+        "if told == self._told_active and self._names is not None:", "if self._names is not None:",
+    ),
+    Mutant(
+        "UUIDs go back in another order", f"{_SHARED}/batches.py",
+        "        pieces[number] += _canonical(", "        pieces[count - 1 - number] += _canonical(",
     ),
 )  # fmt: skip

@@ -250,6 +250,26 @@ async def test_a_connection_closed_before_the_request_is_not_used(transport: Dir
         assert (200, 2) == ((await transport.post(request(there.url))).status, len(there.writers))
 
 
+async def test_a_cancelled_requests_answer_is_nobody_elses(transport: DirectTransport) -> None:
+    """A connection that was used again is closed when its request is cancelled: its answer is still to come."""
+    owed: list[tuple[asyncio.StreamWriter, bytes]] = []
+
+    def reply(server: Peer, writer: asyncio.StreamWriter) -> None:
+        owed.append((writer, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % len(server.heads)))
+        if len(server.heads) != 2:
+            writer.write(b"".join(answer for whose, answer in owed if whose is writer))
+            owed.clear()
+
+    async with peer() as there:
+        there.reply = reply
+        await transport.post(request(there.url))
+        cancelled = asyncio.create_task(transport.post(request(there.url)))
+        await there.until(lambda: len(there.heads) == 2)
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+        assert (b"3", 2) == ((await transport.post(request(there.url))).body, len(there.writers))
+
+
 @pytest.mark.parametrize("extra", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x"])
 @pytest.mark.parametrize("late", [False, True])
 async def test_what_nobody_asked_for_ends_a_connection(transport: DirectTransport, extra: bytes, late: bool) -> None:

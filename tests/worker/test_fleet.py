@@ -7,9 +7,11 @@ import orjson
 
 from pombo.shared import batches
 from pombo.shared.audit import audit
+from pombo.shared.clock import SystemClock
 from pombo.shared.flow import read_flow
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
+from pombo.worker.fleet import BeatGuard, Fleet
 from support.world import WRITE_KEY, World, body
 
 
@@ -253,3 +255,17 @@ async def test_a_worker_says_what_it_holds(world: World) -> None:
         return [1] == [row["partitions"] for row in rows] and all({"host", "pid", "beat"} <= row.keys() for row in rows)
 
     await world.until(shown, "the worker's description")
+
+
+async def test_what_was_heard_lasts_until_the_next_beat(world: World) -> None:
+    """Redis alone says which partitions are active, and since when: workers that differ leave partitions to nobody."""
+    now = await script("announce").acall(world.redis, [world.keys.active], ["bot/0"])
+    clock = SystemClock()
+    fleet = Fleet(world.redis, world.keys, clock, BeatGuard(clock))
+    await fleet.show(0)
+    fleet._seconds = now + 100
+    assert [False, True] == [fleet.heard_of(partition) for partition in ("bot/0", "bot/1")]
+    assert {"bot/0", "bot/1"} == fleet.active
+    await fleet.show(0)
+    assert {"bot/0": now} == fleet._active
+    assert {"bot/0"} == fleet.active

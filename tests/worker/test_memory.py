@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from pombo.shared.flow import read_flow
 from pombo.shared.sources import Source
+from pombo.worker.idempotency import FIRST_BUCKETS, MAX_MEAN
 from pombo.worker.memory import Memory
 from support.stored import RecordingLink, ShiftedClock, StoredSource, whole
 
@@ -63,6 +64,19 @@ async def test_nothing_is_said_below_the_limit(
     assert [] == await send(stored, store, "a", "b")
     assert None is (await read_flow(redis, stored.of)).ids_cut_at
     assert "" == caplog.text
+
+
+async def test_a_late_answer_counts_for_no_newer_generation(redis: Redis) -> None:
+    """Claims run side by side: the count of a full generation, heard after the next one began, fills not that one."""
+    memory = (await StoredSource(redis).set_up()).store().memory
+    full = await memory.live(SOURCE.window_s)
+    memory.note(full, FIRST_BUCKETS * MAX_MEAN)
+    newer = await memory.live(SOURCE.window_s)
+    assert (1, 2) == (full.generations[0].number, newer.generations[0].number)
+    memory.note(full, newer.generations[0].buckets * MAX_MEAN)
+    assert newer == await memory.live(SOURCE.window_s)
+    memory.note(newer, newer.generations[0].buckets * MAX_MEAN)
+    assert newer != await memory.live(SOURCE.window_s)
 
 
 async def test_a_generation_that_ended_leaves_nothing_behind(redis: Redis) -> None:

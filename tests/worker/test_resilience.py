@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from pombo.shared.flow import pause
 from pombo.shared.scripts import script
 from pombo.shared.secrets import SealedKeys, Secrets, digest
 from pombo.worker.answers import Answer
@@ -57,6 +58,16 @@ async def test_room_is_given_back_with_a_removed_source(world: World) -> None:
     await world.registry.remove("bot", discard=True)
     await world.until(lambda: "bot" not in worker.pool.lanes, "the lane to close")
     await world.until(lambda: worker.pool._tools.room.used == 0, "the room to be empty")
+
+
+async def test_a_shut_gate_holds_no_room(world: World) -> None:
+    """What a claim in vain named is forgotten too: sources that wait for long would fill the memory of all others."""
+    source = await world.add()
+    await pause(world.redis, world.keys, "bot")
+    await world.append(source, 0, [body(f"m{n}", text="x" * 300) for n in range(500)])
+    worker = world.start()
+    await world.until(lambda: "bot" in worker.pool.lanes and worker.pool.lanes["bot"]._is_shut(), "a claim in vain")
+    assert 0 == worker.pool._tools.room.used
 
 
 async def test_a_known_answer_is_not_unknown_after_a_restart(world: World) -> None:

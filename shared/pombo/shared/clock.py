@@ -39,6 +39,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clocks; made of built-in functions alone, as each event of a bot asks both."""
 
+    # Of the class: set on each clock they would hide what a subclass puts in their place.
     now = staticmethod(partial(datetime.now, UTC))
     monotonic = staticmethod(time.monotonic if _BOOTTIME is None else partial(time.clock_gettime, _BOOTTIME))
 

@@ -122,6 +122,8 @@ class Fleet:
         """Take in that a partition got its first entry; whether that is news."""
         news = partition not in self._active
         self._active[partition] = self._seconds
+        # What we heard is a hint: the next beat is to take in again what Redis says, or we would differ for long.
+        self._told_active = []
         if news:
             self._names = None
         return news

@@ -88,7 +88,8 @@ class ResponseParser:
             raise ProtocolError("a switch to a protocol that nobody asked for")
         if status not in _INFORMATIONAL:
             self._state = self._body_of(status, headers)
-            self._lasts = found[1] != b"0" and "close" not in _tokens(headers, "connection")
+            lasts = found[1] != b"0" and "close" not in _tokens(headers, "connection")
+            self._lasts = lasts and not _doubtful(status, headers)
             self.status, self.headers = status, headers
         return True
 
@@ -226,6 +227,13 @@ def _text(value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def _doubtful(status: int, headers: dict[str, str]) -> bool:
+    """Whether a head tells of two ends: what comes behind the one that counts may still be this answer's (RFC 9112)."""
+    coded = bool(_tokens(headers, "transfer-encoding"))
+    sized = any(length.strip("0") for length in _tokens(headers, "content-length"))
+    return coded or sized if status in _BODILESS else coded and "content-length" in headers
 
 
 def _tokens(headers: dict[str, str], name: str) -> list[str]:

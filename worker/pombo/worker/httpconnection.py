@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         """Send a request and read its answer; `timeout_s` is for each step, and twice that for the whole."""
         if self._transport.is_closing():
             return Answer(None, failure="ConnectError: the connection was lost before anything was sent")
+        self.reusable = False  # Whoever cancels this leaves an answer on its way, which is no later request's.
         self._parser, self._answer, self._headed = ResponseParser(), self._loop.create_future(), None
         self._timeout_s = timeout_s
         self._begun = self._moved = self._loop.time()

@@ -335,7 +335,7 @@ class Lane:
             self._start(ready, delivery)
         self._turned_away = claim.closed is not None
         if claim.closed is not None:
-            self._shut(claim.closed)
+            self._shut(claim.closed, holdings)
 
     def _end_claim(self, claim: asyncio.Task[None], holdings: Sequence[Holding]) -> None:
         self._claims.discard(claim)
@@ -371,12 +371,12 @@ class Lane:
                 self._woken.set()
         return ready
 
-    def _shut(self, closed: Closed) -> None:
-        """Ask again later; what is read ahead is only kept for a short wait."""
+    def _shut(self, closed: Closed, asked: Sequence[Holding]) -> None:
+        """Ask again later; what is read ahead is only kept for a short wait, also by those `asked` for."""
         longest = closed.wait_s if closed.reason == "rate" else _SHUT_POLL_S
         self._shut_until = self.tools.clock.monotonic() + min(closed.wait_s, longest)
         if closed.wait_s > 1:
-            for holding in self._unclaimed():
+            for holding in (*self._unclaimed(), *filter(self._ours, asked)):
                 holding.forget(self.tools.room)
 
     def _unclaimed(self) -> list[Holding]:

@@ -73,6 +73,14 @@ class Memory:
     def _load(self, stored: Sequence[bytes | None]) -> None:
         self.table, self.count = Table.load(stored[0], stored[1]), int(stored[2] or 0)
 
+    def note(self, table: Table, count: int) -> None:
+        """Take in how many ids a claim found in the newest generation of `table`; 0 is not known.
+
+        Of claims side by side one may be answered when another has begun a new generation: it is not that one's count.
+        """
+        if count and table is self.table:
+            self.count = count
+
     def outdated(self) -> None:
         """Read the table again next time: somebody began a new generation."""
         self.table = Table()

@@ -181,7 +181,7 @@ class SourceStore:
             if reply[0] != b"table":
                 break
             self.memory.outdated()
-        claim = await self._claimed(parts, reply)
+        claim = self._claimed(parts, reply, table)
         if prepaid:
             used = sum(len(part.todo) for part, state in zip(parts, claim.states, strict=True) if state == "claimed")
             await self._group.give_back(limit, prepaid - used)
@@ -200,7 +200,7 @@ class SourceStore:
         keys += self.memory.buckets(hashed.spreads)
         return keys, [orjson.dumps(plan), *hashed.members]
 
-    async def _claimed(self, parts: Sequence[Part], reply: list[Any]) -> "Claim":
+    def _claimed(self, parts: Sequence[Part], reply: list[Any], table: Table) -> "Claim":
         status = reply[0].decode()
         if status == "unknown":
             return Claim(["unknown"] * len(parts))
@@ -212,7 +212,7 @@ class SourceStore:
                 part.mark(row[1].decode())
         if status == "closed":
             return Claim(states, closed=_closed(reply[2], reply[3]))
-        self.memory.count = int(reply[3]) or self.memory.count
+        self.memory.note(table, int(reply[3]))
         return Claim(states, probe=bool(reply[2]))
 
     def _part_keys(self, part: Part) -> list[str]:

@@ -1,6 +1,7 @@
 """Redis away, full or slow, and more requests than can be taken: what is answered, and what is kept."""
 
 import asyncio
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,27 @@ async def test_no_room(bot: Keyed, start: Start, proxy: Proxy) -> None:
         await asyncio.sleep(0)
     assert_later(await gateway.post("/v1/batch", body, bot.intake_key), 429, "overloaded")
     assert_later(await first, 503, "unconfirmed")
+
+
+async def test_what_is_in_hand_takes_little_more_than_its_bytes(bot: Keyed, start: Start, proxy: Proxy) -> None:
+    """While batches wait for Redis, memory holds events as they are stored: neither parsed, nor in large buffers."""
+    gateway = await start(redis_url=proxy.url)
+    assert 200 == (await gateway.post("/v1/t", track(), bot.intake_key)).status_code
+    proxy.rule = lambda request: "hang"
+    body = orjson.dumps({"batch": [track(properties={f"key {n}": n for n in range(30)}) for _ in range(1000)]})
+    tracemalloc.start()
+    try:
+        requests = [asyncio.create_task(gateway.post("/v1/batch", body, bot.intake_key)) for _ in range(5)]
+        while (await gateway.send("GET", "/healthz")).json()["bytes_in_hand"] < 5 * len(body):
+            await asyncio.sleep(0)
+        while tracemalloc.get_traced_memory()[0] > 6 * 5 * len(body):
+            assert not any(request.done() for request in requests)
+            await asyncio.sleep(0.01)
+        assert not any(request.done() for request in requests)
+    finally:
+        tracemalloc.stop()
+    for request in requests:
+        assert_later(await request, 503, "unconfirmed")
 
 
 async def test_health_sees_what_is_stuck(gateway: Running, bot: Keyed) -> None:

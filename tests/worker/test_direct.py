@@ -1,6 +1,7 @@
 """Connections of our own: whom they trust, when they are used again, and what they leave unknown."""
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -268,6 +269,53 @@ async def test_a_cancelled_requests_answer_is_nobody_elses(transport: DirectTran
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
         assert (b"3", 2) == ((await transport.post(request(there.url))).body, len(there.writers))
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_no_answer_is_another_requests(transport: DirectTransport, seed: int) -> None:
+    """Requests side by side, some cancelled after they came, to a server of moods: each answer is its request's own."""
+    rng = random.Random(seed)
+
+    def reply(server: Peer, writer: asyncio.StreamWriter) -> None:
+        mine = server.heads[-1].partition(b"X-Retry-Count: ")[2].partition(b"\r\n")[0]
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(mine), mine)
+        mood = rng.randrange(8)
+        if mood == 0:
+            writer.close()
+        elif mood == 1:
+            writer.write(answer + OK)
+        elif mood == 2:
+            writer.write(answer[:-1])
+            asyncio.get_running_loop().call_later(rng.random() / 100, writer.write, answer[-1:])
+        elif mood == 3:
+            asyncio.get_running_loop().call_later(rng.random() / 100, writer.write, answer)
+        else:
+            writer.write(answer)
+
+    async def send(number: int, url: str) -> tuple[bytes, bytes]:
+        made = make_request(url, "key", [b'{"messageId":"a"}'], sends=number, now=datetime(2026, 3, 1, tzinfo=UTC))
+        return b"%d" % number, (await transport.post(made)).body
+
+    async with peer() as there:
+        there.reply = reply
+        under_way: dict[asyncio.Task[tuple[bytes, bytes]], int] = {}
+        heard: list[tuple[bytes, bytes]] = []
+        for number in range(1, 301):
+            under_way[asyncio.create_task(send(number, there.url))] = number
+            if len(under_way) < 8:
+                continue
+            done, _ = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+            heard += [task.result() for task in done if not task.cancelled()]
+            under_way = {task: number for task, number in under_way.items() if task not in done}
+            # Not while they connect, as Python may then leave a socket to its garbage collector.
+            came = b"".join(there.heads)
+            waiting = [task for task, number in under_way.items() if b"Retry-Count: %d\r" % number in came]
+            if waiting and rng.random() < 0.5:
+                rng.choice(waiting).cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+    answered = [(number, body) for number, body in heard if body]
+    assert [] == [(number, body) for number, body in answered if number != body]
+    assert len(answered) > 50
 
 
 @pytest.mark.parametrize("extra", [b"HTTP/1.1 408 Request Timeout\r\n\r\n", b"x"])

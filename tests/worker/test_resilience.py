@@ -60,6 +60,20 @@ async def test_room_is_given_back_with_a_removed_source(world: World) -> None:
     await world.until(lambda: worker.pool._tools.room.used == 0, "the room to be empty")
 
 
+async def test_a_closing_that_was_cut_off_is_ended(world: World) -> None:
+    """A lane that Redis' absence left half closed gives way to a new one, even when its source may go on after all."""
+    source = await world.add()
+    await world.append(source, 0, [body("a")])
+    worker = world.start()
+    await world.until(lambda: world.kept(), "the first event")
+    worker.pool.lanes["bot"].stop()
+    worker.pool._loops["bot"].cancel()
+    await world.registry.set("bot", max_age_s=100)
+    await world.append(source, 0, [body("b")])
+    await world.drained()
+    assert ["a", "b"] == world.kept()
+
+
 async def test_a_shut_gate_holds_no_room(world: World) -> None:
     """What a claim in vain named is forgotten too: sources that wait for long would fill the memory of all others."""
     source = await world.add()

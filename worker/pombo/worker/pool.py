@@ -155,7 +155,8 @@ class Pool:
         self._active = None
         for name, lane in list(self.lanes.items()):
             source = self.sources.get(name)
-            if source is None or source.incarnation != lane.source.incarnation:
+            # One that stops is one whose closing was cut off: it sends nothing any more, and keeps its leases.
+            if source is None or source.incarnation != lane.source.incarnation or lane.stopping:
                 await self._close_lane(name)
                 continue
             try:

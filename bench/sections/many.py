@@ -30,10 +30,10 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
         time.sleep(plan.rest_s / 6)
         rest = _Window(stage, relay, worker.pid).see(plan.rest_s)
         say("some of them busy")
-        given = {"sources": names[: plan.busy_sources], "rate": _RATE, "seconds": 1.5 * plan.busy_s + 1}
+        given = {"sources": names[: plan.busy_sources], "rate": _RATE, "seconds": 1.75 * plan.busy_s + 1}
         with stage.trial_beside("carrier", "bots", events=stage.events, **given) as result:
             stage.wait_delivered(_SEED * plan.sources + 1, names)
-            time.sleep(plan.busy_s / 4)
+            time.sleep(plan.busy_s / 2)
             busy = _Window(stage, relay, worker.pid).see(plan.busy_s)
             result()
     stage.empty()

@@ -6,9 +6,9 @@ what random ones take; and neither a fork nor a machine's snapshot that is resum
 """
 
 import os
-import time
 from functools import lru_cache
 from itertools import count
+from time import time_ns
 
 # On Linux the call that keeps Python's lock: else another thread could make the caller wait for it.
 _random = getattr(os, "getrandom", os.urandom)
@@ -28,6 +28,6 @@ if hasattr(os, "register_at_fork"):
 
 def new_message_id() -> str:
     """A UUID (version 7) as text of 36 characters, unlike any other of any process."""
-    begin, end = _moment(time.time_ns() // 1_000_000)
+    begin, end = _moment(time_ns() // 1_000_000)
     number = _next()
     return "%s%03x-%04x-%s" % (begin, number >> 14 & 0xFFF, number & 0x3FFF | 0x8000, end)  # noqa: UP031 - twice as quick

@@ -88,7 +88,9 @@ SHAPES = {
 
 def shape_of(event: Mapping[str, Any]) -> Shape:
     """The shape that an event's `type` names; raise `InvalidEvent` if it names none."""
-    if type(event) is not dict and not isinstance(event, Mapping):
+    if type(event) is dict and type(quick := event.get("type")) is str and quick in SHAPES:
+        return SHAPES[quick]
+    if not isinstance(event, Mapping):
         raise InvalidEvent("", "not_an_event", f"an event is a dict or a model, not {type(event).__name__}")
     kind = event.get("type")
     if kind is None:

@@ -11,12 +11,12 @@ from pombo.shared.connection import aconnect, jobs_url, redis_url, transient
 from pombo.shared.crewmetrics import join_crew
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
-from pombo.shared.logs import configure_logs, get_logger
+from pombo.shared.logs import configure_logs, get_logger, get_quick_logger
 from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
-from pombo.worker.delivery import Tools
+from pombo.worker.delivery import LOGGER, Tools
 from pombo.worker.direct import open_transport
 from pombo.worker.drain import Drain
 from pombo.worker.exposition import exposed
@@ -57,7 +57,9 @@ async def _run(settings: Settings, options: Options) -> int:
         registry = Registry(redis, settings.keys, secrets)
         await check_secrets(registry)
         guard = BeatGuard(SystemClock())
-        tools = Tools(open_transport(), SystemClock(), random.Random(), Metrics(), guard)
+        tools = Tools(
+            open_transport(), SystemClock(), random.Random(), Metrics(), guard, delivered_log=get_quick_logger(LOGGER)
+        )
         stack.push_async_callback(tools.transport.close)
         stack.enter_context(exposed(tools.metrics.registry, settings.metrics_port))
         if options.jobs:

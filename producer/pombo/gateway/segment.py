@@ -60,16 +60,20 @@ class Segment:
         with self._room.share() as share:
             body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
             exchange.size = len(body)
-            document = parse(body)
-            del body
-            single = call in SINGLE
-            items = [document] if single else _items(document)
+            document, items = _parsed(body, call)
             key = header or body_key(document, items)
             if key is None:
                 raise no_key(_HOW)
-            owner = owner or self._keyring.known(key) or await self._keyring.owner(key)
+            owner = owner or self._keyring.known(key)
+            if owner is None:
+                # Parsed it takes many times the room that was counted for it: not while Redis is asked for a stranger.
+                del document, items
+                owner = await self._keyring.owner(key)
+                document, items = _parsed(body, call)
+            del body
             exchange.source = owner.source
             exchange.events = len(items)
+            single = call in SINGLE
             sorted_ = self._one(exchange, document) if single else await _sorted(exchange, document, items)
             del document, items  # Parsed they take several times the room that was counted for them.
             await self._dispatch(exchange, key, sorted_.good, sorted_.dead)
@@ -98,6 +102,12 @@ def unknown_route(path: str) -> Refusal:
     """The refusal of a path that is none of ours."""
     shown = path[:100]
     return Refusal(404, "not_found", f"{shown!r} is no route of this gateway; Segment's are /v1/batch, /v1/track, …")
+
+
+def _parsed(body: bytes, call: str) -> tuple[dict[str, Any], list[Any]]:
+    """The document of a call or a batch, and its items."""
+    document = parse(body)
+    return document, [document] if call in SINGLE else _items(document)
 
 
 def _items(document: Mapping[str, Any]) -> list[Any]:

@@ -154,7 +154,8 @@ def _opening(costs: Costs, setting: Mapping[str, Any]) -> Iterator[str]:
         "",
         "- **A source is one slot of Redis**: its streams, ids and ledger live on one node, so that every step is one"
         " script.",
-        f"  A node's core carries {number(_node_rate(costs))} events/s of full requests, a hundred times what Segment takes",
+        f"  A node's core carries {number(_node_rate(costs))} events/s of full requests,"
+        f" {_node_rate(costs) / SOURCE_RATE:.0f} times what Segment takes",
         f"  of a workspace ({SOURCE_RATE:,}/s). More sources spread over the nodes of a cluster by themselves.",
         "- **Workers** share nothing but Redis: start more, on any machine. A source gives work to as many as it has"
         " partitions.",
@@ -240,9 +241,13 @@ def _checks(costs: Costs, medians: Mapping[str, float]) -> Iterator[str]:
         f"| one process, 8 partitions, Segment takes 100 ms | {number(_slow_rate(costs, medians))} events/s |"
         f" {number(medians['slow_rate'])} events/s |",
         "",
-        "The second row leaves out the sink, which shares the two cores. What is beyond one machine, a cluster's nodes and",
-        "a fleet's size, is the model's word alone; that sources do not wait for each other, and partitions spread evenly,",
-        "is shown by [the tests](reliability.md).",
+        "The model counts CPU alone, so it is an upper bound: a worker also waits for Redis between two steps, and in the"
+        " second row",
+        "the sink shares the two cores. That is why processes and nodes are planned for"
+        f" {BUSY:.0%} of a core. What is beyond one machine, a",
+        "cluster's nodes and a fleet's size, is the model's word alone; that sources do not wait for each other, and"
+        " partitions spread",
+        "evenly, is shown by [the tests](reliability.md).",
     )
 
 

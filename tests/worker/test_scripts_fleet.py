@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 from redis.asyncio import Redis
 
@@ -98,6 +99,18 @@ async def test_repeated_beat_changes_nothing(redis: Redis) -> None:
     """A beat whose reply was lost may be repeated."""
     first = await run(redis, "beat", FLEET, "a", "1", 1, 0, "", 1)
     assert first[1:] == (await run(redis, "beat", FLEET, "a", "1", 1, 0, "", 1))[1:]
+
+
+async def test_a_beat_says_when_it_moved(redis: Redis) -> None:
+    """Redis notes the second in which a counter moves, whatever the worker says; a repeated counter keeps it."""
+    now, *_ = await run(redis, "beat", FLEET, "a", '{"beat":1,"at":0}', 1, 0, "", 1)
+    stored: Any = await redis.hget(FLEET[0], "a")
+    assert now == orjson.loads(stored)["at"]
+    await redis.hset(FLEET[0], "a", b'{"beat":1,"at":7}')
+    await run(redis, "beat", FLEET, "a", '{"beat":1,"at":0}', 1, 0, "", 1)
+    assert b'{"beat":1,"at":7}' == await redis.hget(FLEET[0], "a")
+    now, *_ = await run(redis, "beat", FLEET, "a", '{"beat":2,"at":0}', 2, 1, "", 1)
+    assert f'{{"beat":2,"at":{now}}}'.encode() == await redis.hget(FLEET[0], "a")
 
 
 async def test_goodbye_takes_a_worker_off(redis: Redis) -> None:

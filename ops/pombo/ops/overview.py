@@ -103,7 +103,7 @@ class WorkerView:
     beat: int = -1
     """Goes up every second while the worker lives."""
     at: int = 0
-    """Redis' clock in seconds as the worker last knew it: that of the beat before."""
+    """The second, of Redis' clock, in which its beat moved last."""
     version: str | None = None
     """Of pombo."""
 

@@ -111,7 +111,7 @@ class Fleet:
     def _describe(self, partitions: int) -> bytes:
         return orjson.dumps({
             "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(), "partitions": partitions,
-            "started": self._started, "at": self._seconds, "stopping": self.stopping, "version": _VERSION,
+            "started": self._started, "at": 0, "stopping": self.stopping, "version": _VERSION,
         })  # fmt: skip
 
     def excuse(self) -> None:

@@ -27,7 +27,7 @@ def silence(at: float, now: float) -> float:
     """Seconds that a worker has certainly been silent.
 
     Args:
-        at: what it wrote at its last beat: the second of the beat before. Seconds are whole, so two say nothing.
+        at: the second in which its beat moved last, as Redis noted it. Seconds are whole, so two say nothing.
         now: Redis' clock in seconds.
     """
     return now - at - 2.0

@@ -3,6 +3,7 @@
 --
 -- KEYS  1 workers   2 active   3 epoch   4 losses of the fleet
 -- ARGV  1 worker id   2 its description, JSON with its beat counter ("" to leave the fleet: no more ARGV)
+--       its `at` becomes the second in which that counter moved
 --       3 that counter   4 the counter of its last beat that was answered   5 the epoch then ("" before the first)
 --       6 "1" if nobody but a loss can have taken its description away since
 -- Returns  {now in whole seconds, {id, description, …}, {partition, score, …}, epoch, loss}
@@ -33,7 +34,8 @@ else
   end
   -- Not by one that comes late, behind its successor.
   if beat <= tonumber(ARGV[3]) then
-    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+    local at = beat == tonumber(ARGV[3]) and string.match(stored, '"at":(%d+)') or time[1]
+    redis.call('HSET', KEYS[1], ARGV[1], (string.gsub(ARGV[2], '"at":%d+', '"at":' .. at, 1)))
   end
 end
 local active = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')

@@ -116,7 +116,7 @@ class JobView:
             "finished": did,
             "failed": f"failed: {self.error or 'its worker died again and again'}; before that, {did}",
             "gone": "no longer stored",
-            "started": f"{did} so far",
+            "started": f"{did} so far" + (f"; it waits: {waits}" if (waits := self.meta.get("waits")) else ""),
         }.get(self.status, "waits for a worker")
 
     def describe(self) -> dict[str, Any]:

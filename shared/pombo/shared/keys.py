@@ -15,6 +15,7 @@ source, whose name holds none.
 | `NS:{@fleet}:epoch` | string | workers | kept | made by the first beat: another one means that Redis was emptied |
 | `NS:{@fleet}:losses` | stream | workers | until acknowledged, the last 100 | what workers saw Redis lose |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
+| `NS:{@jobs}:schedule` | hash | job workers | kept | in the Redis of jobs: what is due, and outages that go on |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
 | `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, breaker, pace, last success |
 | `NS:{S}:rate` | hash | workers | 2 h and its debt | token bucket of a source without rate group |
@@ -25,6 +26,7 @@ source, whose name holds none.
 | `NS:{S}:ids` | hash | workers | with the source | generations of the idempotency store |
 | `NS:{S}:ids:G:B` | set of ints | workers | twice the window | bucket B of generation G |
 | `NS:{S}:dead` | stream | workers append, jobs remove | until redriven or discarded | dead letters |
+| `NS:{S}:recoveries` | string | jobs | with the source | when automatic redrives ran, JSON |
 | `NS:{S}:losses` | stream | producers, workers | until acknowledged, the last 100 | what Redis forgot of the source |
 | `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
 """
@@ -71,6 +73,10 @@ class Keys:
         return f"{self.namespace}:{{@fleet}}:losses"
 
     @property
+    def schedule(self) -> str:
+        return f"{self.namespace}:{{@jobs}}:schedule"
+
+    @property
     def wake(self) -> str:
         return f"{self.namespace}:wake"
 
@@ -106,6 +112,10 @@ class SourceKeys:
     @property
     def dead(self) -> str:
         return f"{self.prefix}:dead"
+
+    @property
+    def recoveries(self) -> str:
+        return f"{self.prefix}:recoveries"
 
     @property
     def losses(self) -> str:

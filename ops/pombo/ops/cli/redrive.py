@@ -48,15 +48,8 @@ def redrive(
 
     def start(connection: Redis, source: str, number: int) -> Job:
         return enqueue_redrive(
-            connection,
-            source,
-            wanted,
-            limit=limit and number,
-            rate=rate,
-            older=older,
-            total=number,
-            by="pombo dead redrive",
-        )
+            connection, source, wanted, limit=limit and number, rate=rate, older=older, total=number, by=who()
+        )  # fmt: skip
 
     started, able = _start(start, matches.redrivable)
     if not as_json:

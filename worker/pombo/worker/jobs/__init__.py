@@ -10,9 +10,13 @@ their arguments.
 
 from pombo.worker.jobs.criteria import forget
 from pombo.worker.jobs.discards import discard, enqueue_discard
+from pombo.worker.jobs.exports import enqueue_export, export
+from pombo.worker.jobs.imports import enqueue_import, import_file
 from pombo.worker.jobs.process import QUIET_S, JobWorker, Outage, away_s, work
 from pombo.worker.jobs.queues import QUEUE, RESTARTS, RESULT_TTL_S, queue
+from pombo.worker.jobs.recovery import enqueue_recovery, recover
 from pombo.worker.jobs.redrives import enqueue_redrive, redrive
+from pombo.worker.jobs.retention import enqueue_retention, retain
 
 __all__ = [
     "QUEUE",
@@ -24,9 +28,17 @@ __all__ = [
     "away_s",
     "discard",
     "enqueue_discard",
+    "enqueue_export",
+    "enqueue_import",
+    "enqueue_recovery",
     "enqueue_redrive",
+    "enqueue_retention",
+    "export",
     "forget",
+    "import_file",
     "queue",
+    "recover",
     "redrive",
+    "retain",
     "work",
 ]

@@ -1,7 +1,7 @@
 """Discard: delete dead letters for good."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from redis.client import Redis
 from rq.job import Job
@@ -21,7 +21,7 @@ COUNTS: Final = ("discarded", "unreadable")
 class Discard(Walk):
     """One discard; see `Walk`."""
 
-    counts = COUNTS
+    counts: ClassVar[tuple[str, ...]] = COUNTS
     deed = "discarded"
 
     def __init__(

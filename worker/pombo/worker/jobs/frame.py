@@ -123,7 +123,7 @@ class Task(ABC):
             try:
                 await self.work()
                 self.note(sentence=told(self.meta), speed=None)
-                return {**{name: self.meta[name] for name in self.counts}, "sentence": self.meta["sentence"]}
+                return self.result()
             except Cancelled:
                 await self.give_up()
                 raise
@@ -134,6 +134,10 @@ class Task(ABC):
             self.desk.look()
             await self.desk.clock.sleep(wait)
             wait = min(LONGEST_WAIT_S, wait * 2)
+
+    def result(self) -> dict[str, Any]:
+        """What it did, in numbers and as a sentence."""
+        return {**{name: self.meta[name] for name in self.counts}, "sentence": self.meta["sentence"]}
 
     @abstractmethod
     async def work(self) -> None:

@@ -32,6 +32,7 @@ from pombo.shared.settings import read_settings
 from pombo.worker.jobs.criteria import forget
 from pombo.worker.jobs.frame import STOP
 from pombo.worker.jobs.queues import queue
+from pombo.worker.jobs.schedule import Scheduler
 
 WORKER_TTL_S = 30
 """RQ forgets a silent worker 60 s after this, and so do those who ask whether there is one."""
@@ -164,7 +165,9 @@ def work() -> None:
     die_with_parent()
     failures, outage = 0, Outage()
     logging.getLogger("rq.worker").addFilter(outage)
-    with connect(jobs_url(settings)) as connection:
+    # Its own connection: RQ forks, and what a thread has in hand then would be there twice.
+    with connect(jobs_url(settings)) as connection, connect(jobs_url(settings)) as beside:
+        Scheduler(beside, settings).start()
         while True:
             born = time.monotonic()
             trouble = _work(connection)

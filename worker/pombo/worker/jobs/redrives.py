@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from redis.client import Redis
 from rq.job import Job
@@ -29,7 +29,7 @@ class Redrive(Walk):
         older: whether letters accepted more than 24 h ago go too, whose messageIds Segment knows no more.
     """
 
-    counts = COUNTS
+    counts: ClassVar[tuple[str, ...]] = COUNTS
     deed = "moved"
 
     def __init__(

@@ -10,6 +10,9 @@ from pombo.shared.errors import StoredVersionError, UnknownLetterError
 from pombo.shared.sources import Source
 from pombo.worker.jobs.frame import Desk, Task
 
+LAST = (1 << 64) - 1
+"""The highest sequence of a stream id."""
+
 
 class Step(NamedTuple):
     """One step of a walk."""
@@ -43,8 +46,9 @@ class Walk(Task):
         self, desk: Desk, kind: str, source: str, wanted: Filter, *,
         limit: int | None = None, rate: float | None = None, fresh: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        begun = {"next": "-", "pending": None, "end": None}
-        super().__init__(desk, kind, source, rate, {**begun, **(fresh or {})})
+        begun = {"next": "-", "pending": None, "end": None, **(fresh or {})}
+        super().__init__(desk, kind, source, rate, begun)
+        self.start = begun["next"]
         self.wanted = wanted
         self.limit = limit
 
@@ -68,14 +72,28 @@ class Walk(Task):
 
     async def walk(self, source: Source) -> None:
         """Take step after step until the end, or the limit."""
-        while self.left != 0 and key(self.meta["next"]) < key(self.meta["end"]):
-            page = await self._page(source)
-            if page is None:
+        while self.open:
+            place = self.meta["next"]
+            async for page in pages(self.desk.redis, self.desk.keys, source.name, self.wanted, start=place):
+                await self._walk_page(source, page)
+                if not self.open:
+                    return
+                if self.meta["next"] != page.next:
+                    # The limit cut the page, and then some of its letters were gone: there is room for more of it.
+                    break
+            else:
                 return
-            sort = await self.sorter(source, page)
-            for step in steps(page, sort, end=self.meta["end"], size=self.pace.size, left=self.left):
-                self.desk.look()
-                await self.take(source, step)
+
+    @property
+    def open(self) -> bool:
+        """Whether there may be more to do."""
+        return self.left != 0 and key(self.meta["next"]) < key(self.meta["end"])
+
+    async def _walk_page(self, source: Source, page: Page) -> None:
+        sort = await self.sorter(source, page)
+        for step in steps(page, sort, end=self.meta["end"], size=self.pace.size, left=self.left):
+            self.desk.look()
+            await self.take(source, step)
 
     async def take(self, source: Source, step: Step) -> None:
         """Take one step."""
@@ -130,13 +148,7 @@ class Walk(Task):
     async def _still_there(self, source: Source, pending: Mapping[str, Any]) -> list[DeadLetter]:
         if "ids" not in pending:
             return await self._up_to(source, pending["last"])
-        found = []
-        for stream_id in pending["ids"]:
-            try:
-                found.append(await find(self.desk.redis, self.desk.keys, f"{source.name}/{stream_id}"))
-            except (UnknownLetterError, StoredVersionError):
-                continue
-        return found
+        return await still_there(self.desk, source.name, pending["ids"])
 
     async def _up_to(self, source: Source, last: str) -> list[DeadLetter]:
         """Letters of a step that an older pombo noted by its last one alone."""
@@ -148,9 +160,16 @@ class Walk(Task):
                 break
         return found
 
-    async def _page(self, source: Source) -> Page | None:
-        found = pages(self.desk.redis, self.desk.keys, source.name, self.wanted, start=self.meta["next"])
-        return await anext(found, None)
+
+async def still_there(desk: Desk, source: str, ids: Sequence[str]) -> list[DeadLetter]:
+    """Those of some letters that are neither redriven nor discarded, in their order."""
+    found = []
+    for stream_id in ids:
+        try:
+            found.append(await find(desk.redis, desk.keys, f"{source}/{stream_id}"))
+        except (UnknownLetterError, StoredVersionError):
+            continue
+    return found
 
 
 def steps(

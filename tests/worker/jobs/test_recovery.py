@@ -89,7 +89,8 @@ async def test_what_came_from_such_a_redrive_stays(redis: Redis, keys: Keys, sou
     before = await redis_now(redis)
     await run(redis, keys)
     after = await redis_now(redis)
-    ((entry, _),) = await redis.xrange(source.stream(0))
+    stored: Any = await redis.xrange(source.stream(0))
+    ((entry, _),) = stored
     put_back = moment(int(entry.partition(b"-")[0]))
     again = BEGAN + 1_000_000
     await outage(redis, source, "a", died_ms=again, accepted_at=iso(put_back))

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from rq.job import Job
+from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from pombo.shared.flow import redis_now
@@ -36,13 +36,13 @@ def end(redis: Redis, job_id: str) -> None:
     """Let a job be over, as when a worker did it."""
     job = job_of(redis, job_id)
     queue(redis).remove(job)
-    job.set_status("finished")
+    job.set_status(JobStatus.FINISHED)
 
 
 async def test_nothing_is_due_unless_it_is_asked_for(schedule: Schedule, redis: AsyncRedis, of: SourceKeys) -> None:
     """Both options are off by default."""
     await bury(redis, of, "a", died_ms=LONG_AGO_MS)
-    await redis.hset(of.flow, "broken_at", 1)  # type: ignore[misc]
+    await redis.hset(of.flow, "broken_at", 1)
     assert [] == await schedule.tick()
 
 
@@ -97,9 +97,9 @@ async def test_an_outage_is_followed_to_its_end(
     await registry.set("bot", redrive_after_outage=True, rate=200)
     now = await redis_now(redis)
     began = now - 10 * SETTLED_MS
-    await redis.hset(of.flow, "broken_at", began)  # type: ignore[misc]
+    await redis.hset(of.flow, "broken_at", began)
     assert [] == await schedule.tick()
-    await redis.hdel(of.flow, "broken_at")  # type: ignore[misc]
+    await redis.hdel(of.flow, "broken_at")
     assert [] == await schedule.tick()
     # As if it had been seen broken, and then well, some time ago.
     stored = f'{{"began": {began}, "broken": {began + 1}, "well_since": {now - SETTLED_MS}}}'

@@ -22,6 +22,9 @@ def of_source(keys: SourceKeys, number: int = 0, other: int = 0) -> dict[str, st
         "rate": keys.rate,
         "ids": keys.ids,
         "dead": keys.dead,
+        "dead_table": keys.dead_table,
+        "dead_groups": keys.dead_groups,
+        **dict(zip(("dead_draft", "dead_draft groups"), keys.dead_draft, strict=True)),
         "losses": keys.losses,
         "stream": keys.stream(number),
         "lease": keys.lease(number),
@@ -67,7 +70,7 @@ def hash_tag(key: str) -> str | None:
 
 def test_this_test_knows_every_key() -> None:
     """A key that is added is added here too."""
-    assert public(SourceKeys) - {"buckets"} == of_source(Keys().of("S")).keys()
+    assert public(SourceKeys) - {"buckets"} == of_source(Keys().of("S")).keys() - {"dead_draft groups"}
     assert public(Keys) - {"of"} == of_fleet(Keys()).keys()
 
 
@@ -76,6 +79,7 @@ def test_table_names_every_key() -> None:
     keys = Keys("NS")
     made = set(of_fleet(keys, "G").values()) | {keys.of("S").ledger, keys.of("S").flow, keys.of("S").rate}
     made |= {keys.of("S").ids, keys.of("S").dead, keys.of("S").losses, keys.of("S").session("I")}
+    made |= {keys.of("S").dead_table, keys.of("S").dead_groups, *keys.of("S").dead_draft}
     made |= {"NS:{S}:stream:P", "NS:{S}:lease:P", "NS:{S}:record:P", "NS:{S}:ids:G:B"}
     assert made == set(documented())
     generic = [re.sub(r"\d+", "7", key) for key in of_source(keys.of("S"), 7, 7).values()]
@@ -135,6 +139,10 @@ def test_names_are_pinned() -> None:
         "rate": "pombo:{bot}:rate",
         "ids": "pombo:{bot}:ids",
         "dead": "pombo:{bot}:dead",
+        "dead_table": "pombo:{bot}:dead:table",
+        "dead_groups": "pombo:{bot}:dead:groups",
+        "dead_draft": "pombo:{bot}:dead:table:draft",
+        "dead_draft groups": "pombo:{bot}:dead:groups:draft",
         "losses": "pombo:{bot}:losses",
         "stream": "pombo:{bot}:stream:3",
         "lease": "pombo:{bot}:lease:3",

@@ -25,6 +25,10 @@ source, whose name holds none.
 | `NS:{S}:ids` | hash | workers | with the source | generations of the idempotency store |
 | `NS:{S}:ids:G:B` | set of ints | workers | twice the window | bucket B of generation G |
 | `NS:{S}:dead` | stream | workers append, jobs remove | until redriven or discarded | dead letters |
+| `NS:{S}:dead:table` | string | scripts | while there are letters | their rows: `deadletters/rows.py` |
+| `NS:{S}:dead:groups` | hash | scripts | while there are letters | those alike: `lua/lettertable.lua` |
+| `NS:{S}:dead:table:draft` | string | who makes the table anew | 30 s after its last step | the table in the making |
+| `NS:{S}:dead:groups:draft` | hash | who makes the table anew | 30 s after its last step | the groups in the making |
 | `NS:{S}:losses` | stream | producers, workers | until acknowledged, the last 100 | what Redis forgot of the source |
 | `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
 """
@@ -106,6 +110,19 @@ class SourceKeys:
     @property
     def dead(self) -> str:
         return f"{self.prefix}:dead"
+
+    @property
+    def dead_table(self) -> str:
+        return f"{self.dead}:table"
+
+    @property
+    def dead_groups(self) -> str:
+        return f"{self.dead}:groups"
+
+    @property
+    def dead_draft(self) -> tuple[str, str]:
+        """The table and the groups in the making."""
+        return f"{self.dead_table}:draft", f"{self.dead_groups}:draft"
 
     @property
     def losses(self) -> str:

@@ -17,7 +17,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from redis.client import Redis
@@ -111,9 +110,7 @@ def redrive(
 
 
 def _filter(criteria: dict[str, str | None]) -> Filter:
-    since = criteria.get("since")
-    rest = {name: value for name, value in criteria.items() if name != "since"}
-    return Filter(since=datetime.fromisoformat(since) if since else None, **rest)
+    return Filter.parse(criteria)
 
 
 async def _redrive(

@@ -89,19 +89,18 @@ async def _rebuild(redis: Redis, of: SourceKeys, source: str, progress: Progress
     return await _tried(redis, of, source, lambda draft: draft.read(progress))
 
 
-async def _tried(
-    redis: Redis, of: SourceKeys, source: str, fill: Callable[["_Draft"], Awaitable[None]]
-) -> bool:  # fmt: skip
+async def _tried(redis: Redis, of: SourceKeys, source: str, fill: Callable[["Draft"], Awaitable[None]]) -> bool:
     """Fill a draft and put it in the table's place; begin again when it was lost on the way."""
+    name = secrets.token_hex(SIZE // 2)
     for _ in range(TRIES):
-        draft = _Draft(redis, of)
+        draft = Draft(redis, of, name)
         try:
             if not await draft.begin():
                 return False
             await fill(draft)
             if await draft.swap():
                 return True
-        except (_LostError, TableMovedError):
+        except (LostError, TableMovedError):
             pass
         except OutOfMemoryError:
             return False
@@ -109,8 +108,8 @@ async def _tried(
     return False
 
 
-class _LostError(Exception):
-    """The draft is gone."""
+class LostError(Exception):
+    """The draft is gone, or another; never leaves this package."""
 
 
 @dataclass(slots=True)
@@ -145,13 +144,13 @@ class _Numbers:
         return number, kind
 
 
-class _Draft:
+class Draft:
     """A table in the making."""
 
-    def __init__(self, redis: Redis, of: SourceKeys) -> None:
+    def __init__(self, redis: Redis, of: SourceKeys, name: str) -> None:
         self._redis = redis
         self._of = of
-        self._name = secrets.token_hex(SIZE // 2)
+        self._name = name
         self._numbers = _Numbers()
         self._last = "0-0"
 
@@ -159,16 +158,24 @@ class _Draft:
         """Begin; whether nobody else is at it."""
         return await self._call("", b"", {}) == b"ok"
 
-    async def read(self, progress: Progress) -> None:
+    async def read(self, progress: Progress = lambda _: None) -> None:
         """Add a row for every letter that is behind the last one read."""
-        while True:
-            moves, entries = await self._page()
-            if not entries:
-                return
-            rows, tallies = self._rows(entries)
-            if await self._add(moves, rows, tallies):
-                self._last = entries[-1][0].decode()
-                progress(len(entries))
+        while (read := await self.step()) is not None:
+            progress(read)
+
+    async def step(self, page: int = PAGE) -> int | None:
+        """Add the rows of the next `page` letters; how many, or None when there are no more.
+
+        0 means that letters were taken away meanwhile: it has to be tried again.
+        """
+        moves, entries = await self._page(page)
+        if not entries:
+            return None
+        rows, tallies = self._rows(entries)
+        if not await self._add(moves, rows, tallies):
+            return 0
+        self._last = entries[-1][0].decode()
+        return len(entries)
 
     async def copy(self, table: Table) -> None:
         """Add the live rows of the table that is there."""
@@ -191,14 +198,14 @@ class _Draft:
             reply = await script("dead_swap").acall(self._redis, keys, [self._name, self._last])
             if reply != b"behind":
                 return bool(reply == b"ok")
-            await self.read(lambda _: None)
+            await self.read()
         return False
 
-    async def _page(self) -> tuple[bytes | None, list[Any]]:
+    async def _page(self, count: int) -> tuple[bytes | None, list[Any]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             # `moves` comes first: letters that are taken away behind it move it on.
             pipe.hget(self._of.dead_draft[1], "moves")
-            pipe.xrange(self._of.dead, f"({self._last}", "+", count=PAGE)
+            pipe.xrange(self._of.dead, f"({self._last}", "+", count=count)
             moves, entries = await pipe.execute()
         return moves, entries
 
@@ -217,7 +224,7 @@ class _Draft:
         """Add rows; whether nothing was taken away since they were read."""
         reply = await self._call(moves or b"-", rows, tallies)
         if reply == b"lost":
-            raise _LostError
+            raise LostError
         return reply == b"ok"
 
     async def _call(self, moves: bytes | str, rows: bytes, tallies: dict[int, _Tally]) -> bytes:

@@ -67,7 +67,7 @@ class State:
     @property
     def complete(self) -> bool:
         """Whether the table tells all, so that it may stand for the stream."""
-        if not self.letters:
+        if not self.letters and not self.version:
             return True
         whole = self.stored == self.rows and self.rows - self.gone == self.letters
         return self.version == VERSION and whole and self.rows_added == self.added

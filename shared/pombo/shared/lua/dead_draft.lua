@@ -2,7 +2,7 @@
 -- Begin the draft of a new table of dead letters, or add rows to it. A draft that nobody adds to is gone by itself.
 --
 -- KEYS  1 table and 2 groups of the draft
--- ARGV  1 name of the draft (32 bytes)   2 "" to begin it, else its "moves" when the letters of these rows were read
+-- ARGV  1 name of the draft (32 bytes)   2 "" to begin it, or to begin it again, else its "moves" when the letters of these rows were read
 --       3 ms until it is gone   4 the rows
 --       then per group in them: 1 number   2 letters   3 ms of the first and 4 of the newest   5 fingerprint
 --       6 description
@@ -12,7 +12,7 @@
 local rows, groups = KEYS[1], KEYS[2]
 local name = redis.call('GETRANGE', rows, 0, 31)
 if ARGV[2] == '' then
-  if name ~= '' then
+  if name ~= '' and name ~= ARGV[1] then
     return 'busy'
   end
   redis.call('DEL', groups)

@@ -61,7 +61,7 @@ def exported(line: Mapping[str, Any]) -> DeadLetter:
     return DeadLetter(source, stream_id, header, _payload(line), events)
 
 
-def steps(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+def restore_steps(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
     """Cut letters into what one step puts back; the same letters are always cut alike."""
     step: list[DeadLetter] = []
     size = 0
@@ -87,7 +87,7 @@ async def restore(
         redis: a client of the source's Redis.
         keys: its catalogue.
         source: whose letters they are to be.
-        letters: what `steps` cut.
+        letters: what `restore_steps` cut.
         session: names the whole import, so that a repeat puts nothing back twice: at most 64 letters and digits.
         sequence: number of this step, from 1, ascending; a repeat of it, or of an earlier one, does nothing.
 

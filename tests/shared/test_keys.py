@@ -23,6 +23,9 @@ def of_source(keys: SourceKeys, number: int = 0, other: int = 0) -> dict[str, st
         "ids": keys.ids,
         "dead": keys.dead,
         "losses": keys.losses,
+        "history": keys.history,
+        "history_day": keys.history_day,
+        "tail": keys.tail,
         "stream": keys.stream(number),
         "lease": keys.lease(number),
         "record": keys.record(number),
@@ -42,6 +45,8 @@ def of_fleet(keys: Keys, group: str = "g") -> dict[str, str]:
         "active": keys.active,
         "epoch": keys.epoch,
         "losses": keys.losses,
+        "watched": keys.watched,
+        "trail": keys.trail,
         "wake": keys.wake,
         "group_rate": keys.group_rate(group),
     }

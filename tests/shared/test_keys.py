@@ -81,6 +81,7 @@ def test_table_names_every_key() -> None:
     keys = Keys("NS")
     made = set(of_fleet(keys, "G").values()) | {keys.of("S").ledger, keys.of("S").flow, keys.of("S").rate}
     made |= {keys.of("S").ids, keys.of("S").dead, keys.of("S").losses, keys.of("S").session("I")}
+    made |= {keys.of("S").history, keys.of("S").history_day, keys.of("S").tail}
     made |= {"NS:{S}:stream:P", "NS:{S}:lease:P", "NS:{S}:record:P", "NS:{S}:ids:G:B"}
     assert made == set(documented())
     generic = [re.sub(r"\d+", "7", key) for key in of_source(keys.of("S"), 7, 7).values()]
@@ -106,7 +107,8 @@ def test_keys_of_the_fleet_share_theirs(source: str, group: str) -> None:
     """Scripts over the registry, and over the fleet, touch one node each."""
     keys = Keys()
     assert {"@registry"} == {hash_tag(key) for key in (keys.sources, keys.secrets, keys.lookup, keys.version)}
-    assert {"@fleet"} == {hash_tag(key) for key in (keys.workers, keys.active, keys.epoch, keys.losses)}
+    fleet = keys.workers, keys.active, keys.epoch, keys.losses, keys.watched, keys.trail
+    assert {"@fleet"} == {hash_tag(key) for key in fleet}
     assert f"@rate.{group}" == hash_tag(keys.group_rate(group))
 
 
@@ -141,6 +143,9 @@ def test_names_are_pinned() -> None:
         "ids": "pombo:{bot}:ids",
         "dead": "pombo:{bot}:dead",
         "losses": "pombo:{bot}:losses",
+        "history": "pombo:{bot}:history",
+        "history_day": "pombo:{bot}:history:day",
+        "tail": "pombo:{bot}:tail",
         "stream": "pombo:{bot}:stream:3",
         "lease": "pombo:{bot}:lease:3",
         "record": "pombo:{bot}:record:3",

@@ -61,10 +61,11 @@ class History:
         """The charts as JSON: a list a line, all as long as `at`."""
         one = self.series
         return {
-            "now": self.now, "at": self.at, "width_s": self.width_s, "accepted": one.accepted, "delivered": one.delivered,
-            "deduplicated": one.deduplicated, "dead": one.dead, "queued": one.queued, "in_flight": one.in_flight,
-            "oldest_age_s": one.oldest_age_s, "p50": self.p50, "p99": self.p99, "requests": one.requests,
-            "retries": one.retries, "rate_limit": one.rate_limit, "drain_s": self.drain_s,
+            "now": self.now, "at": self.at, "width_s": self.width_s,
+            "accepted": one.accepted, "delivered": one.delivered, "deduplicated": one.deduplicated, "dead": one.dead,
+            "queued": one.queued, "in_flight": one.in_flight, "oldest_age_s": one.oldest_age_s,
+            "p50": self.p50, "p99": self.p99, "requests": one.requests, "retries": one.retries,
+            "rate_limit": one.rate_limit, "drain_s": self.drain_s,
             "states": {name: [span.describe() for span in found] for name, found in self.states.items()},
         }  # fmt: skip
 

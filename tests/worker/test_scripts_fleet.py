@@ -77,7 +77,7 @@ async def test_own_token_is_not_another_one(stored: StoredSource) -> None:
 
 # -- beats ---------------------------------------------------------------------------------------------------
 
-FLEET = [Keys().workers, Keys().active, Keys().epoch, Keys().losses]
+FLEET = [Keys().workers, Keys().active, Keys().epoch, Keys().losses, Keys().watched]
 
 
 async def beat(redis: Redis, worker: str, number: int, *, last: int = 0, epoch: Any = "", sure: bool = True) -> Any:

@@ -55,7 +55,7 @@ class Lane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._claims: set[asyncio.Task[None]] = set()
         self._turned_away = False
-        self._ahead = ReadAhead(self.holdings, store, tools.room, self._lose)
+        self._ahead = ReadAhead(self.holdings, store, tools, self._lose)
 
     # -- what the pool tells it -----------------------------------------------------------------------------------
 
@@ -98,6 +98,12 @@ class Lane:
     def busy(self) -> bool:
         """Whether requests are under way."""
         return bool(self._tasks or self._claims) or not self._idle.is_set()
+
+    @property
+    def astir(self) -> bool:
+        """Whether it holds events, or may not send those that there are."""
+        holds = any(h.part or h.ahead or h.claiming or h.blocked for h in self.holdings.values())
+        return holds or self._is_shut()
 
     def released(self) -> list[Holding]:
         """Partitions that are done leaving: their leases may be handed back."""
@@ -275,6 +281,8 @@ class Lane:
             if state == "claimed":
                 for _ in part.entries:
                     holding.ahead.popleft()
+                if len(part.todo) < len(part.bodies):
+                    self.tools.signals.deduplicated(self.source.name, part, self.store.now_ms())
                 if part.todo:
                     ready.append((holding, part))
                 else:

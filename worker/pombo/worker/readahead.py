@@ -7,9 +7,9 @@ from pombo.shared.clock import iso, moment
 from pombo.shared.deadletters import LetterHeader
 from pombo.shared.errors import CorruptBatchError, PomboError, StoredVersionError
 from pombo.shared.logs import get_logger
+from pombo.worker.delivery import Tools
 from pombo.worker.holding import Holding
 from pombo.worker.packing import MAX_CLAIM_EVENTS
-from pombo.worker.parts import Room
 from pombo.worker.store import RawEntry, SourceStore
 
 log = get_logger("pombo.worker.readahead")
@@ -26,16 +26,17 @@ class ReadAhead:
     Args:
         holdings: the lane's, by partition; they come and go while a read is under way.
         store: the source's.
-        room: the memory that all lanes of the worker share.
+        tools: the worker's, of which the room is shared by all lanes.
         lose: what to do with a holding whose lease turns out to be another's.
     """
 
     def __init__(
-        self, holdings: Mapping[int, Holding], store: SourceStore, room: Room, lose: Callable[[Holding], None]
+        self, holdings: Mapping[int, Holding], store: SourceStore, tools: Tools, lose: Callable[[Holding], None]
     ) -> None:
         self._holdings = holdings
         self._store = store
-        self._room = room
+        self._room = tools.room
+        self._signals = tools.signals
         self._lose = lose
 
     async def fill(self) -> bool:
@@ -75,6 +76,7 @@ class ReadAhead:
             full: there may be more behind them.
         """
         holding.hungry |= full
+        known, name = len(holding.ahead), self._store.source.name
         events, again = holding.events_ahead, False
         for raw in entries:
             if holding.ahead and (self._room.full or events >= MAX_CLAIM_EVENTS):
@@ -92,6 +94,8 @@ class ReadAhead:
                     await self.block(holding, error)
                 holding.hungry = False
                 break
+        if self._signals.taps:
+            self._signals.accepted(name, holding.partition, [*holding.ahead][known:])
         if entries:
             holding.batch_events = sum(raw.events for raw in entries) / len(entries) or 1.0
         return again
@@ -119,6 +123,8 @@ class ReadAhead:
         )
         if word == "lost":
             self._lose(holding)
+        elif word == "ok":
+            self._signals.buried(self._store.source.name, holding.partition, raw, str(error), self._store.now_ms())
         holding.hungry = True
         return True
 

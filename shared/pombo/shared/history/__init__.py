@@ -6,12 +6,13 @@ are in Redis, so that whoever opens the console at 3 a.m. finds them there. A so
 
 from pombo.shared.history.estimate import drain_s
 from pombo.shared.history.reading import History, read_history
-from pombo.shared.history.samples import LATENCY_S, SAMPLE_S, Sample, sample, status_class, tally_of_age
+from pombo.shared.history.samples import LATENCY_S, RETRIES, SAMPLE_S, Sample, sample, status_class
 from pombo.shared.history.series import SPANS, Series, Width
 from pombo.shared.history.spans import Sight, Span
 
 __all__ = [
     "LATENCY_S",
+    "RETRIES",
     "SAMPLE_S",
     "SPANS",
     "History",
@@ -24,5 +25,4 @@ __all__ = [
     "read_history",
     "sample",
     "status_class",
-    "tally_of_age",
 ]

@@ -1,6 +1,5 @@
 """Samples: what a source looked like at one moment, as Redis keeps it for the charts."""
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Self
@@ -89,11 +88,6 @@ def status_class(status: int | None) -> str:
     if status is None:
         return "error"
     return "429" if status == 429 else f"{min(max(status // 100, 2), 5)}xx"
-
-
-def tally_of_age(seconds: float) -> str:
-    """The name under which an event is counted that was delivered at this age."""
-    return f"b{bisect_left(LATENCY_S, seconds)}"
 
 
 async def sample(

@@ -17,8 +17,8 @@ CHANGES: Final = frozenset({
 """Commands that change something, or take people's data away."""
 READS: Final = frozenset({
     "up", "demo", "worker", "gateway", "simulator", "sources.list", "sources.show", "send", "blip.check",
-    "quickbot.check", "quickbot.credentials", "status", "top", "doctor", "trace", "dead.list", "dead.show", "dead.groups",
-    "jobs.list", "jobs.show", "secret", "config", "console",
+    "quickbot.check", "quickbot.credentials", "status", "top", "doctor", "trace", "dead.list", "dead.show",
+    "dead.groups", "jobs.list", "jobs.show", "secret", "config", "console",
 })  # fmt: skip
 """All the others: they look, run, or bring events in."""
 _ONLY_IF: Final = {"audit": "acknowledge"}

@@ -24,6 +24,7 @@ from pombo.ops.cli import (
     tracing,
     watching,
 )
+from pombo.ops.cli.deeds import with_deeds
 from pombo.ops.cli.options import examples
 
 ORDER = (
@@ -93,4 +94,4 @@ def command() -> Any:
     app.command("config", epilog=setup.CONFIG_EXAMPLES)(setup.config)
     tree: Any = typer.main.get_command(app)
     tree.commands = {name: tree.commands[name] for name in ORDER}
-    return tree
+    return with_deeds(tree)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from starlette.routing import Route, Router
 
-from pombo.gateway.answers import Answer, wait_s
+from pombo.gateway.answers import Answer, unknown_route, wait_s
 from pombo.gateway.blip import Blip
 from pombo.gateway.catalogue import Catalogue
 from pombo.gateway.dispatch import Dispatch
@@ -19,7 +19,7 @@ from pombo.gateway.metrics import Metrics
 from pombo.gateway.producers import Producers
 from pombo.gateway.quickbot import QuickBot
 from pombo.gateway.room import Room
-from pombo.gateway.segment import Segment, unknown_route
+from pombo.gateway.segment import Segment
 from pombo.gateway.traffic import Traffic
 from pombo.gateway.webhooks import Webhooks
 from pombo.shared.clock import Clock

@@ -7,12 +7,12 @@ the right key is answered 200 once it is durable: as events, or as a dead letter
 import asyncio
 from typing import Any
 
-from pombo.gateway.answers import Answer, Refusal, partly
+from pombo.gateway.answers import Answer, Refusal, partly, unknown_route
 from pombo.gateway.documents import read_json
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.intake import Intake
 from pombo.gateway.items import Frame, Sorted
-from pombo.gateway.segment import MOST_ITEMS, SLICE, unknown_route
+from pombo.gateway.segment import MOST_ITEMS, SLICE
 from pombo.gateway.webhooks import Webhooks
 from pombo.producer.adapted import UnknownItem
 from pombo.producer.blip import BlipOptions, Kind, adapt

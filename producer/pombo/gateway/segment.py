@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly
+from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly, unknown_route
 from pombo.gateway.credentials import basic_key, body_key, no_key
 from pombo.gateway.documents import parse
 from pombo.gateway.exchange import Exchange
@@ -84,12 +84,6 @@ async def _sorted(exchange: Exchange, document: Mapping[str, Any], items: list[A
         found.take(index, item)
     exchange.rejected = len(found.rejected)
     return found
-
-
-def unknown_route(path: str) -> Refusal:
-    """The refusal of a path that is none of ours."""
-    shown = path[:100]
-    return Refusal(404, "not_found", f"{shown!r} is no route of this gateway; Segment's are /v1/batch, /v1/track, …")
 
 
 def _parsed(body: bytes, call: str) -> tuple[dict[str, Any], list[Any]]:

@@ -6,7 +6,7 @@ Every screen begins with these: the console, `pombo status` and `pombo top` say 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pombo.ops.overview import Overview, SourceView
 from pombo.ops.wording import age, plural, size
@@ -58,6 +58,17 @@ class Problem:
         """All of it on one line: `bot — parked: Segment answered 401 → rotate the key`."""
         subject = f"{self.source} — " if self.source else ""
         return f"{subject}{self.what}: {self.why} → {self.action.words}"
+
+    def describe(self) -> dict[str, Any]:
+        """The problem's part of `status --json`."""
+        return {
+            "severity": self.severity,
+            "source": self.source,
+            "what": self.what,
+            "why": self.why,
+            "action": self.action.words,
+            "command": self.action.command or None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,13 @@ def _server(overview: Overview) -> Iterator[Problem]:
         )
         action = Action("free memory, or raise maxmemory", "pombo dead discard", "/letters")
         yield Problem(severity, None, "Redis is nearly full", told, action)
+    if server.eviction not in {"", "noeviction"}:
+        told = f"maxmemory-policy is {server.eviction}: when it is full it deletes accepted events and remembered ids"
+        action = Action("set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction")
+        yield Problem("warning", None, "Redis may delete events", told, action)
+    for told in overview.losses.fleet_sentences():
+        action = Action("read the audit, then acknowledge it", "pombo audit")
+        yield Problem("critical", None, "Redis lost events", told, action)
     if server.persistence == "none":
         told = "it writes nothing to disk, so a restart loses what waits"
         yield Problem("note", None, "Redis keeps nothing", told, Action("turn appendonly on", "pombo doctor"))

@@ -37,7 +37,9 @@ def test_status_as_json(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     } == source  # fmt: skip
     (one,) = document["workers"]
     assert ("w1", "h", 7, 3, None) == (one["id"], one["host"], one["pid"], one["partitions"], one["silent"])
-    assert {"product", "version", "used_memory", "maxmemory", "clients", "persistence"} == set(document["redis"])
+    assert {"product", "version", "used_memory", "maxmemory", "clients", "persistence", "eviction"} == set(
+        document["redis"]
+    )
 
 
 def test_status_tells_why_a_source_does_not_send(pombo: Cli, bot: str, sync_redis: Redis) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from ops.top.looks import NOW, look, view, worker
+from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import Head, Overview, RedisView, SourceView, WorkerView
-from pombo.ops.problems import Action, Problem, Recent, away, headline, problems, worst
+from pombo.ops.problems import Action, Problem, Recent, away, headline, job_problems, problems, worst
 from pombo.shared.deadletters import FULL
 from pombo.shared.losses import Loss, Losses
 
@@ -208,6 +209,13 @@ def test_a_source_that_this_pombo_cannot_read_is_told() -> None:
     seen = overview()
     (one,) = problems(Overview({}, ("future",), seen.workers, seen.redis, NOW), None, NOW)
     assert ("warning", "unreadable source", True) == (one.severity, one.what, one.why.startswith("future:"))
+
+
+def test_jobs_without_a_worker_and_jobs_that_failed() -> None:
+    """The first wait until somebody acts, the second are there to be read."""
+    assert [] == [*job_problems(Jobs(3, 1, 1))]
+    made = [(one.severity, one.what, one.action.command) for one in job_problems(Jobs(2, 0, 0, 1))]
+    assert [("warning", "jobs wait", "pombo worker"), ("note", "jobs failed", "pombo jobs list")] == made
 
 
 def test_a_problem_as_json() -> None:

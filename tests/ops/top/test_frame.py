@@ -81,7 +81,7 @@ def test_workers() -> None:
     """The silent ones come first; without any it is said that nothing is sent."""
     now = look(2.0, workers=[worker("a"), worker("b", alive=False), worker("c", stopping=True)])
     lines = frame(None, now, width=80).plain.splitlines()
-    told = [line.split()[:3] for line in lines if line[:1] in "abc" and line[1:2] == " "]
+    told = [[line.split()[0], *line.split()[2:4]] for line in lines if line[:1] in "abc" and line[1:2] == " "]
     assert [["b", "3", "silent"], ["a", "3", "alive"], ["c", "3", "stopping"]] == told
     assert " · 2 workers · " in lines[0]
     assert "no workers: nothing is sent" in frame(None, look(1.0), width=80).plain

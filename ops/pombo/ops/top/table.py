@@ -119,9 +119,16 @@ def _total(columns: Sequence[Column], widths: dict[str, int]) -> int:
 def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> Text:
     parts = []
     for cell, width, column in zip(cells, widths, columns, strict=True):
-        cut_ = cell if len(cell) <= width else f"{cell[: width - 1]}…"
-        parts.append(f"{cut_:<{width}}" if column.left else f"{cut_:>{width}}")
+        parts.append(f"{_short(cell, width):<{width}}" if column.left else f"{_short(cell, width):>{width}}")
     return Text(GAP.join(parts))
+
+
+def _short(cell: str, width: int) -> str:
+    """Cut in the middle: names often differ at their end."""
+    if len(cell) <= width:
+        return cell
+    end = (width - 1) // 2
+    return f"{cell[: width - 1 - end]}…{cell[len(cell) - end :]}"
 
 
 def _marked(line: Text, mark: str) -> Text:

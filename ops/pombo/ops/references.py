@@ -186,7 +186,7 @@ def metrics_page() -> str:
     from pombo.worker.metrics import Metrics
 
     worker = declared(vars(Metrics(CollectorRegistry())).values())
-    producer = declared(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values())
+    producer = declared(_flat(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values()))
     gateway = declared([GatewayMetrics(CollectorRegistry()).requests])
     return _page(
         "Metrics",
@@ -205,6 +205,11 @@ def metrics_page() -> str:
         "their sums.",
         _metrics(gateway),
     )
+
+
+def _flat(things: Iterable[Any]) -> Iterator[Any]:
+    for thing in things:
+        yield from thing if isinstance(thing, list) else [thing]
 
 
 def declared(things: Iterable[Any]) -> list[tuple[str, str, tuple[str, ...], str]]:

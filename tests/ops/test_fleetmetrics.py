@@ -15,7 +15,7 @@ from pombo.ops.fleetmetrics import FleetCollector, families, fleet_registry
 from pombo.ops.servermetrics import ServerReading, digest
 from pombo.shared import batches
 from pombo.shared.connection import aconnect
-from pombo.shared.deadletters import Filter
+from pombo.shared.deadletters import REASONS, Filter
 from pombo.shared.flow import pause
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
@@ -122,7 +122,7 @@ def test_values_are_the_ledgers(settings: Settings, secrets: Secrets, bot: str) 
     values = {
         name: value
         for name, value in shown(fleet_registry(settings, secrets)).items()
-        if not name.startswith(("pombo_redis_", "pombo_job"))
+        if not name.startswith(("pombo_redis_", "pombo_job")) and (value or "pombo_dead_events" not in name)
     }
     hold = values.pop('pombo_hold_seconds{source="bot"}')
     age = values.pop('pombo_oldest_event_age_seconds{source="bot"}')
@@ -169,6 +169,13 @@ def test_what_redis_forgot_is_an_imbalance(settings: Settings, secrets: Secrets,
     values = shown(fleet_registry(settings, secrets))
     assert before + 37 == values[name]
     assert 37 == values['pombo_lost_events{source="bot"}']
+
+
+def test_reasons_count_from_nought(settings: Settings, secrets: Secrets, bot: str) -> None:
+    """Every reason to die has its counter before the first death, or that would be no increase to alert on."""
+    values = shown(fleet_registry(settings, secrets))
+    died = {reason: values[f'pombo_dead_events_total{{reason="{reason}",source="bot"}}'] for reason in REASONS}
+    assert dict.fromkeys(REASONS, 0) | {"poison": 5, "expired": 1} == died
 
 
 async def test_a_scrape_reads_anew(

@@ -24,6 +24,7 @@ from pombo.ops.servermetrics import (
 )
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import aconnect, redis_url
+from pombo.shared.deadletters import REASONS
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.flow import State
 from pombo.shared.logs import get_logger
@@ -164,7 +165,12 @@ def _counters(views: Sequence[SourceView]) -> Iterator[Metric]:
     yield _counter(
         "pombo_dead_events",
         "Events that became dead letters, ever.",
-        (((v.name, reason), count) for v in views for reason, count in v.ledger.died_by_reason.items()),
+        # Zeros too: a counter that begins with its first event has no increase to alert on.
+        (
+            ((v.name, reason), count)
+            for v in views
+            for reason, count in (dict.fromkeys(REASONS, 0) | dict(v.ledger.died_by_reason)).items()
+        ),
         ["reason"],
     )
     yield _counter(

@@ -193,7 +193,7 @@ def metrics_page() -> str:
     from pombo.worker.metrics import Metrics
 
     worker = declared(vars(Metrics(CollectorRegistry())).values())
-    producer = declared(_flat(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values()))
+    producer = declared(flat(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values()))
     gateway = declared([GatewayMetrics(CollectorRegistry()).requests])
     return _page(
         "Metrics",
@@ -214,7 +214,8 @@ def metrics_page() -> str:
     )
 
 
-def _flat(things: Iterable[Any]) -> Iterator[Any]:
+def flat(things: Iterable[Any]) -> Iterator[Any]:
+    """The things, and those that are in lists among them."""
     for thing in things:
         yield from thing if isinstance(thing, list) else [thing]
 

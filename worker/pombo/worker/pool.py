@@ -23,6 +23,7 @@ from pombo.worker.link import Link
 from pombo.worker.reporter import Reporter
 from pombo.worker.rounds import Round, turn
 from pombo.worker.store import SourceStore, new_token
+from pombo.worker.vitals import Vitals
 from pombo.worker.watch import Life, Watch
 
 log = get_logger("pombo.worker.pool")
@@ -66,6 +67,7 @@ class Pool:
         self._link = Link(redis, tools.clock, tools.metrics)
         self._watch = Watch(self._link, keys, self.fleet.id, tools.clock)
         self._reporter = Reporter(redis, keys, tools.signals, tools.clock, lambda: self.fleet.seconds)
+        self._vitals = Vitals(tools.metrics, tools.room, tools.clock)
         self._version = -1
         self._nudged = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -123,7 +125,7 @@ class Pool:
                     self._watch.keep(lives)
             self._peeks_due = True
             self._nudged.set()
-            await self._tools.clock.sleep(self._guard.pace.beat)
+            await self._vitals.sleep(self._guard.pace.beat)
 
     async def _tend(self) -> None:
         while True:

@@ -7,6 +7,7 @@ PomboError
 ├── SourceNotEmptyError     the source still holds events
 ├── UnknownLetterError      no dead letter has that id
 ├── RedriveError            a dead letter that holds no event to send
+├── RestoreError            a dead letter that cannot be put back from an export
 ├── UnknownJobError         no job has that id
 ├── JobError                a job cannot be cancelled, or do what it is for
 ├── CorruptBatchError       a record batch is not what was written
@@ -42,6 +43,10 @@ class UnknownLetterError(PomboError):
 
 class RedriveError(PomboError):
     """A dead letter holds no event that could be sent; nothing was redriven."""
+
+
+class RestoreError(PomboError):
+    """What an export holds cannot be put back among the dead letters; nothing of it was."""
 
 
 class UnknownJobError(PomboError):

@@ -64,6 +64,11 @@ class Row:
         rank = RANKS.get(self.view.state, 1)
         return min(rank, _BLOCKED) if self.view.flow.blocked else rank
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a part of it waits for a person, and nothing worse keeps all of it."""
+        return self.rank == _BLOCKED
+
 
 def rows(before: Look | None, now: Look) -> Sequence[Row]:
     """Every source, those in trouble first, then those with the longest backlog, then the busiest."""

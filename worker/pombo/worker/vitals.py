@@ -1,0 +1,45 @@
+"""A worker process' own vitals, observed at each beat: how late its loop is, its memory and its CPU."""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from pombo.shared.clock import Clock
+from pombo.worker.metrics import Metrics
+from pombo.worker.parts import Room
+
+_STATM = Path("/proc/self/statm")
+
+
+class Vitals:
+    """Wait between beats, and note what that tells of the process."""
+
+    def __init__(self, metrics: Metrics, room: Room, clock: Clock) -> None:
+        self._metrics = metrics
+        self._room = room
+        self._clock = clock
+        self._cpu = 0.0
+        self._note()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, and observe by how much longer it took: so late is everything that this loop does."""
+        begun = self._clock.monotonic()
+        await self._clock.sleep(seconds)
+        self._metrics.loop_lag_seconds.observe(max(0.0, self._clock.monotonic() - begun - seconds))
+        self._note()
+
+    def _note(self) -> None:
+        cpu = time.process_time()
+        self._metrics.cpu_seconds.inc(cpu - self._cpu)
+        self._cpu = cpu
+        self._metrics.buffer_bytes.set(self._room.used)
+        self._metrics.buffer_limit_bytes.set(self._room.limit)
+        self._metrics.resident_bytes.set(resident_bytes())
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; 0 where there is no /proc."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0

@@ -87,7 +87,8 @@ async def test_an_edit_and_its_redrive_are_one_step(redis: Redis, keys: Keys) ->
 
     assert [1, 0] == [await redrive_page(redis, keys, SOURCE, [repaired]) for _ in range(2)]
 
-    ((_, fields),) = await redis.xrange(keys.of("bot").stream(3))  # type: ignore[misc]
+    stored: Any = await redis.xrange(keys.of("bot").stream(3))
+    ((_, fields),) = stored
     (sent,) = batches.decode(fields[b"b"], 1, int(fields[b"r"]))
     assert repaired.payload == sent
     assert 0 == await redis.xlen(keys.of("bot").dead)

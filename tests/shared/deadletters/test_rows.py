@@ -1,5 +1,7 @@
 """Rows of the table, by themselves."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def rows(letters: list[Told]) -> Rows:
     """The rows of letters."""
     packed = b""
     for number, (group, user, anonymous, message) in enumerate(letters):
-        fields = {"userId": user, "anonymousId": anonymous}
+        fields: dict[str, Any] = {"userId": user, "anonymousId": anonymous}
         payload = body(message or "", **fields) if message else b"{}" if user is anonymous is None else body(**fields)
         packed += row_of(header().dump(), payload).packed(f"{(1 << 33) + number}-{number}", group)
     return Rows(packed)
@@ -36,11 +38,9 @@ def test_wanted_rows_are_those_that_fit(letters: list[Told], asked: Asked) -> No
     known = [(group, *(name if name else None for name in names)) for group, *names in letters]
 
     def fits(group: int, user_id: str | None, anonymous: str | None, message_id: str | None) -> bool:
-        if user_id is None and anonymous is None and message_id is None:
-            mine, its = (None, None), None
-        else:
-            mine, its = (user_id, anonymous), message_id or "m1"
-        by_hash = (user is None or user in mine) and (message is None or message == its)
+        empty = user_id is None and anonymous is None and message_id is None
+        its = None if empty else message_id or "m1"
+        by_hash = (user is None or user in {user_id, anonymous}) and (message is None or message == its)
         return group != GONE and (group == always or (by_hash and (groups is None or group in groups)))
 
     wanted = Wanted(

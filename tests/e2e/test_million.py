@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +75,25 @@ class Asker:
             "time and event": lambda: self._time(Filter(event=f"Event {pick.randrange(EVENTS)}")),
             "reason and user": lambda: Filter(reason=pick.choice(REASONS), user=f"user-{pick.randrange(USERS)}"),
         }
-        asked: dict[str, Callable[[], Awaitable[object]]] = {"groups": lambda: groups(self.redis, self.keys, "bot")}
+        asked: dict[str, Callable[[], Awaitable[object]]] = {"groups": partial(groups, self.redis, self.keys, "bot")}
         for name, made in filters.items():
-            asked[f"list by {name}"] = lambda made=made: search(self.redis, self.keys, "bot", made())
-            asked[f"count by {name}"] = lambda made=made: count(self.redis, self.keys, "bot", made())
-            if name != "all":
-                asked[f"first page by {name}"] = lambda made=made: self._page(made())
+            asked[f"list by {name}"] = partial(self._list, made)
+            asked[f"count by {name}"] = partial(self._count, made)
+            asked[f"first page by {name}"] = partial(self._page, made)
         return asked
+
+    async def _list(self, made: Callable[[], Filter]) -> object:
+        return await search(self.redis, self.keys, "bot", made())
+
+    async def _count(self, made: Callable[[], Filter]) -> object:
+        return await count(self.redis, self.keys, "bot", made())
 
     def _time(self, wanted: Filter) -> Filter:
         start = self.born + (self.died - self.born) * self.random.random()
         return Filter(event=wanted.event, since=start, until=start + (self.died - self.born) / 20)
 
-    async def _page(self, wanted: Filter) -> object:
-        return await anext(pages(self.redis, self.keys, "bot", wanted), None)
+    async def _page(self, made: Callable[[], Filter]) -> object:
+        return await anext(pages(self.redis, self.keys, "bot", made()), None)
 
 
 def memory_mb(name: str) -> float:

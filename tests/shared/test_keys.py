@@ -25,6 +25,7 @@ def of_source(keys: SourceKeys, number: int = 0, other: int = 0) -> dict[str, st
         "dead_table": keys.dead_table,
         "dead_groups": keys.dead_groups,
         **dict(zip(("dead_draft", "dead_draft groups"), keys.dead_draft, strict=True)),
+        "recoveries": keys.recoveries,
         "losses": keys.losses,
         "stream": keys.stream(number),
         "lease": keys.lease(number),
@@ -45,6 +46,7 @@ def of_fleet(keys: Keys, group: str = "g") -> dict[str, str]:
         "active": keys.active,
         "epoch": keys.epoch,
         "losses": keys.losses,
+        "schedule": keys.schedule,
         "wake": keys.wake,
         "group_rate": keys.group_rate(group),
     }
@@ -80,6 +82,7 @@ def test_table_names_every_key() -> None:
     made = set(of_fleet(keys, "G").values()) | {keys.of("S").ledger, keys.of("S").flow, keys.of("S").rate}
     made |= {keys.of("S").ids, keys.of("S").dead, keys.of("S").losses, keys.of("S").session("I")}
     made |= {keys.of("S").dead_table, keys.of("S").dead_groups, *keys.of("S").dead_draft}
+    made |= {keys.of("S").recoveries}
     made |= {"NS:{S}:stream:P", "NS:{S}:lease:P", "NS:{S}:record:P", "NS:{S}:ids:G:B"}
     assert made == set(documented())
     generic = [re.sub(r"\d+", "7", key) for key in of_source(keys.of("S"), 7, 7).values()]
@@ -144,6 +147,7 @@ def test_names_are_pinned() -> None:
         "dead_draft": "pombo:{bot}:dead:table:draft",
         "dead_draft groups": "pombo:{bot}:dead:groups:draft",
         "losses": "pombo:{bot}:losses",
+        "recoveries": "pombo:{bot}:recoveries",
         "stream": "pombo:{bot}:stream:3",
         "lease": "pombo:{bot}:lease:3",
         "record": "pombo:{bot}:record:3",

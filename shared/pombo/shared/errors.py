@@ -8,6 +8,8 @@ PomboError
 ├── UnknownLetterError      no dead letter has that id
 ├── RedriveError            a dead letter that holds no event to send
 ├── RestoreError            a dead letter that cannot be put back from an export
+├── UnknownJobError         no job has that id
+├── JobError                a job cannot be cancelled, or do what it is for
 ├── CorruptBatchError       a record batch is not what was written
 ├── SpoolError             the spool on the local disk cannot be read or written
 ├── StoredVersionError      stored data has a version that this pombo does not know; it is left alone
@@ -45,6 +47,14 @@ class RedriveError(PomboError):
 
 class RestoreError(PomboError):
     """What an export holds cannot be put back among the dead letters; nothing of it was."""
+
+
+class UnknownJobError(PomboError):
+    """No job has that id."""
+
+
+class JobError(PomboError):
+    """A job cannot be cancelled, or cannot do what it is for."""
 
 
 class SpoolError(PomboError):

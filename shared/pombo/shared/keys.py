@@ -15,6 +15,7 @@ source, whose name holds none.
 | `NS:{@fleet}:epoch` | string | workers | kept | made by the first beat: another one means that Redis was emptied |
 | `NS:{@fleet}:losses` | stream | workers | until acknowledged, the last 100 | what workers saw Redis lose |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
+| `NS:{@jobs}:schedule` | hash | job workers | kept | in the Redis of jobs: what is due, and outages that go on |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
 | `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, breaker, pace, last success |
 | `NS:{S}:rate` | hash | workers | 2 h and its debt | token bucket of a source without rate group |
@@ -29,6 +30,7 @@ source, whose name holds none.
 | `NS:{S}:dead:groups` | hash | scripts | while there are letters | those alike: `lua/lettertable.lua` |
 | `NS:{S}:dead:table:draft` | string | who makes the table anew | 30 s after its last step | the table in the making |
 | `NS:{S}:dead:groups:draft` | hash | who makes the table anew | 30 s after its last step | the groups in the making |
+| `NS:{S}:recoveries` | string | jobs | with the source | when automatic redrives ran, JSON |
 | `NS:{S}:losses` | stream | producers, workers | until acknowledged, the last 100 | what Redis forgot of the source |
 | `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
 """
@@ -73,6 +75,10 @@ class Keys:
     @property
     def losses(self) -> str:
         return f"{self.namespace}:{{@fleet}}:losses"
+
+    @property
+    def schedule(self) -> str:
+        return f"{self.namespace}:{{@jobs}}:schedule"
 
     @property
     def wake(self) -> str:
@@ -123,6 +129,10 @@ class SourceKeys:
     def dead_draft(self) -> tuple[str, str]:
         """The table and the groups in the making."""
         return f"{self.dead_table}:draft", f"{self.dead_groups}:draft"
+
+    @property
+    def recoveries(self) -> str:
+        return f"{self.prefix}:recoveries"
 
     @property
     def losses(self) -> str:

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     """Encrypts write keys; `pombo secret` makes one; comma-separated for rotation, newest first."""
     spool_dir: Path | None = None
     """Folder where producers keep events while Redis is away."""
+    export_dir: Path | None = None
+    """Folder of the dead letters that jobs export, and of files that they import; default: `exports` under
+    `POMBO_HOME`. It should outlive the worker: on a container's own disk it would not."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 9108
     """Port of a worker's `/metrics`; 0 is off. A port in use is a warning."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -58,6 +61,11 @@ class Settings(BaseSettings):
     def home_dir(self) -> Path:
         """`home` with `~` resolved."""
         return self.home.expanduser().absolute()
+
+    @property
+    def export_folder(self) -> Path:
+        """`export_dir` in force."""
+        return self.export_dir.expanduser().absolute() if self.export_dir else self.home_dir / "exports"
 
 
 def read_settings() -> Settings:

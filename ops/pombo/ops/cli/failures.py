@@ -6,6 +6,7 @@ from pombo.shared.errors import (
     ConfigurationError,
     PomboError,
     SourceExistsError,
+    UnknownJobError,
     UnknownLetterError,
     UnknownSourceError,
 )
@@ -19,7 +20,7 @@ INTERRUPTED = 130
 CLOSED = 141
 """Whoever read our output went away: what a shell says of a program that SIGPIPE ended."""
 
-_MISUSES = (ConfigurationError, SourceExistsError, UnknownLetterError, UnknownSourceError)
+_MISUSES = (ConfigurationError, SourceExistsError, UnknownJobError, UnknownLetterError, UnknownSourceError)
 _EXTRAS = frozenset(
     {
         *("cryptography", "httptools", "httpx", "isal", "prometheus_client", "rich", "rq", "starlette"),

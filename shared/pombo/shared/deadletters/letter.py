@@ -254,7 +254,7 @@ def _parsed(payload: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        parsed = json.loads(payload, parse_constant=str)
+        parsed = json.loads(payload.decode(), parse_constant=str)
         orjson.dumps(parsed)  # What cannot be shown as JSON is shown as text.
     except (ValueError, TypeError, RecursionError):
         return None

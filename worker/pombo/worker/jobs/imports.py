@@ -70,9 +70,9 @@ class Import(Task):
         # How many lines the file has is not known before its end; those read so far tell it well enough.
         read, at = self.meta["line"] - 1 + len(lines), lines[-1].end
         self.note(
-            **self.add(restored=put, present=present, bad=len(bad), done=put, line=len(lines)),
+            **self.add(restored=put, present=present, bad=len(bad), done=len(lines), line=len(lines)),
             first_bad=[*self.meta["first_bad"], *bad][:TOLD], at=at, sequence=sequence, waits=None,
-            total=max(put, round(read * size / at)) if at else None, speed=self.pace.speed,
+            total=max(read, round(read * size / at)) if at else None, speed=self.pace.speed,
         )  # fmt: skip
 
     async def _restore(self, source: Source, letters: list[DeadLetter], sequence: int) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Redrives as RQ jobs: in this process by RQ's own worker, and in real ones that are killed."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -22,11 +23,12 @@ from rq import SimpleWorker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pombo.ops.jobboard import JobView, cancel
+from pombo.ops.jobboard import JobView, cancel, find_job
+from pombo.shared.connection import aconnect
 from pombo.shared.deadletters import Filter, LetterHeader
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
-from pombo.shared.secrets import Secrets
+from pombo.shared.secrets import Secrets, new_secret
 from pombo.worker.jobs import (
     QUEUE,
     QUIET_S,
@@ -75,6 +77,13 @@ def bury(redis: Redis, *ids: str, reason: str = "poison", namespace: str = "pomb
         for counter in ("accepted", "dead", f"dead:{reason}"):
             pipe.hincrby(of.ledger, counter, len(ids))
         pipe.execute()
+
+
+async def set_retention() -> None:
+    """Have letters of `bot` kept for a day."""
+    client = aconnect(os.environ["POMBO_REDIS_URL"])
+    await Registry(client, Keys(), Secrets([new_secret()])).set("bot", retention_s=86_400)
+    await client.aclose()
 
 
 def many() -> list[str]:
@@ -319,6 +328,28 @@ def test_scheduled_jobs_run_like_others(sync_redis: Redis, bot: str, monkeypatch
     assert 0 == result(sync_redis, retention)["letters"]
     assert 0 == result(sync_redis, recovery)["moved"]
     assert 1 == sync_redis.xlen(Keys().of("bot").dead)
+
+
+def test_retention_needs_nobody(sync_redis: Redis, bot: str, tmp_path: Path) -> None:
+    """Two workers find what is due, do it once, and their log says where the letters are."""
+    with asyncio.Runner() as runner:
+        runner.run(set_retention())
+    event = {"messageId": "m1", "type": "track", "userId": "u1", "event": "Message Sent"}
+    of, log = Keys().of("bot"), tmp_path / "log"
+    sync_redis.xadd(of.dead, {"h": LetterHeader("poison", 0).dump(), "b": orjson.dumps(event)}, id="1000-1")
+    sync_redis.hset(of.ledger, mapping={"accepted": 1, "dead": 1})
+    env = {"POMBO_EXPORT_DIR": str(tmp_path / "exports"), "POMBO_LOG_LEVEL": "info"}
+    with log.open("wb") as err, jobs_process(err, **env), jobs_process(err, **env):
+        until(lambda: "retention.done" in log.read_text(), "run of retention")
+        until(lambda: len(queue(sync_redis).finished_job_registry), "end of the job")
+
+    (job_id,) = queue(sync_redis).finished_job_registry.get_job_ids()
+    (file,) = (tmp_path / "exports").iterdir()
+    told = find_job(sync_redis, job_id)
+    assert ("retention", 1, str(file)) == (told.kind, told.result["removed"], told.result["path"])
+    assert str(file) in log.read_text()
+    assert "m1" == orjson.loads(file.read_bytes())["message_id"]
+    assert 0 == sync_redis.xlen(of.dead)
 
 
 def test_the_wait_for_redis_doubles() -> None:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
 from pombo.shared import tail
+from pombo.shared.flow import pause, resume
 from pombo.shared.history import SAMPLE_S, read_history
 from pombo.shared.history.samples import Sample
 from pombo.shared.keys import Keys
@@ -220,6 +221,27 @@ async def test_without_a_watch_nothing_is_told(world: World) -> None:
     await world.append(source, 0, [body("a")])
     await world.until(world.settled, "the delivery")
     assert 0 == await world.redis.exists(world.keys.of("bot").tail)
+
+
+async def test_a_full_redis_drains_untold(world: World) -> None:
+    """Who watches sees nothing then, and no delivery waits for it."""
+    source = await world.add()
+    await pause(world.redis, world.keys, "bot")
+    await world.append(source, 0, [body("a")])
+    await tail.watch(world.redis, world.keys, "bot", WATCHED_S)
+    worker = world.start()
+    await world.until(lambda: worker.pool._tools.signals.taps, "the tap")
+    await world.redis.config_set("maxmemory", 1)
+    try:
+        await resume(world.redis, world.keys, "bot")
+        await world.until(world.settled, "the delivery")
+        await world.until(lambda: not worker.pool._tools.signals.taps["bot"]._told, "the report")
+    finally:
+        await world.redis.config_set("maxmemory", 0)
+    await world.assert_balanced()
+    seen, _ = await tail.follow(world.redis, world.keys, "bot", "", 100)
+    assert "delivered" not in {one.fate for one in seen}
+    assert not worker.task.done()
 
 
 async def test_a_worker_draws_the_charts(world: World) -> None:

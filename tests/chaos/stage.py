@@ -22,7 +22,8 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
-from pombo.worker.redrive import Redrive
+from pombo.worker.jobs.frame import Desk
+from pombo.worker.jobs.redrives import Redrive
 
 LIMIT_S = 900.0
 """Virtual seconds after which a scenario that has not ended is stuck."""
@@ -117,7 +118,8 @@ class Stage:
         while True:
             self._jobs += 1
             process = self.world.process(f"job-{self._jobs}")
-            run = process.start(Redrive(SimRedis(process), Keys(), "bot", ALL, job=job).run())
+            desk = Desk(redis=SimRedis(process), keys=Keys(), job=job)
+            run = process.start(Redrive(desk, "bot", ALL).run())
             await self.until(lambda p=process, r=run: r.done() or not p.lives, "end of the redrive")  # type: ignore[misc]
             if process.lives and not isinstance(run.exception(), UnknownSourceError):
                 run.result()

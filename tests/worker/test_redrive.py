@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,8 @@ from pombo.shared.errors import UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
-from pombo.worker.redrive import Redrive
+from pombo.worker.jobs.frame import Desk
+from pombo.worker.jobs.redrives import Redrive
 
 COUNTS = ("moved", "skipped", "unreadable")
 
@@ -77,7 +79,8 @@ async def moved(redis: Redis, of: SourceKeys) -> list[str]:
 async def run(redis: Redis, keys: Keys, job: Job | None = None, **options: Any) -> tuple[int, ...]:
     """Run a redrive of `bot`; moved, skipped and unreadable."""
     wanted = options.pop("wanted", Filter())
-    counts = await Redrive(redis, keys, "bot", wanted, job=job, wait_s=0.01, **options).run()
+    desk = Desk(redis=redis, keys=keys, job=job, wait_s=0.01)
+    counts = await Redrive(desk, "bot", wanted, **options).run()
     return tuple(counts[name] for name in COUNTS)
 
 
@@ -176,10 +179,9 @@ async def test_cut_off_anywhere_it_goes_on(
     await bury(redis, of, "x", reason="corrupt")
     await bury(redis, of, *ids)
     job = Job(dies_at=dies_at)
-    try:
+    with suppress(KilledError):
         await run(redis, keys, job, limit=limit)
-    except KilledError:
-        job = job.again()
+    job = job.again()
     expected = ids[:limit]
 
     assert (len(expected), 1, 0) == await run(redis, keys, job, limit=limit)

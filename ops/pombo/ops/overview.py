@@ -90,6 +90,9 @@ class SourceView:
         }
 
 
+_VITALS = ("in_flight", "memory", "takeovers")
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerView:
     """A worker as it last described itself; only a second look tells whether it still lives."""
@@ -107,6 +110,20 @@ class WorkerView:
     """The second, of Redis' clock, in which its beat moved last."""
     version: str | None = None
     """Of pombo."""
+    in_flight: int | None = None
+    """Events that it has claimed and not settled; None: it does not say, as with the next two."""
+    memory: int | None = None
+    """Bytes of memory that its process has resident."""
+    takeovers: int | None = None
+    """Leases that it took over from workers fallen silent, since it started."""
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it started; None when it does not say so, or in no known way."""
+        try:
+            return datetime.fromisoformat(self.started) if self.started else None
+        except (TypeError, ValueError):
+            return None
 
     def alive(self, now: int) -> bool:
         """Whether it beat lately, by its own word, at `now` in ms of Redis' clock; its very first beat counts."""
@@ -117,7 +134,7 @@ class WorkerView:
         """Read a worker's description; of one that this pombo does not know only the id."""
         try:
             told = orjson.loads(stored)
-            fields = ("host", "pid", "partitions", "started", "stopping", "beat", "at", "version")
+            fields = (*("host", "pid", "partitions", "started", "stopping", "beat", "at", "version"), *_VITALS)
             return cls(worker_id, **{name: told[name] for name in fields if name in told})
         except (ValueError, TypeError):
             return cls(worker_id)

@@ -175,7 +175,7 @@ def _server(overview: Overview) -> Iterator[Problem]:
         told = (
             f"{size(server.used_memory)} of {size(server.maxmemory)} used ({used:.0%}); a full one refuses new events"
         )
-        action = Action("free memory, or raise maxmemory", "pombo dead discard", "/letters")
+        action = Action("free memory, or raise maxmemory", "pombo dead discard", "/dead")
         yield Problem(severity, None, "Redis is nearly full", told, action)
     if server.eviction not in {"", "noeviction"}:
         told = f"maxmemory-policy is {server.eviction}: when it is full it deletes accepted events and remembered ids"
@@ -232,7 +232,7 @@ def _parked_action(name: str, reason: str) -> Action:
     if "write key" in reason:
         return Action("rotate the key", f"pombo sources rotate-key {name} --write-key -", f"{page}#key")
     if reason.startswith(FULL):
-        return Action("make room", f"pombo dead list --source {name}", f"/letters?source={name}")
+        return Action("make room", f"pombo dead list --source {name}", f"/dead?source={name}")
     if "refuses every event" in reason:
         return Action("see what Segment says", f"pombo sources test {name}", page)
     if "endpoint" in reason:
@@ -263,7 +263,7 @@ def _limits(view: SourceView) -> Iterator[Problem]:
     dead = _part(ledger.dead_bytes, source.dead_bytes)
     if dead >= NEAR and view.flow.parked is None:
         told = f"{size(ledger.dead_bytes)} of {size(source.dead_bytes)} ({dead:.0%}); at the limit the source is parked"
-        action = Action("redrive or discard", f"pombo dead list --source {name}", f"/letters?source={name}")
+        action = Action("redrive or discard", f"pombo dead list --source {name}", f"/dead?source={name}")
         yield Problem("warning", name, "dead letters nearly full", told, action)
     if view.remembered_s < source.window_s:
         told = f"messageIds are remembered for {age(view.remembered_s)} instead of {age(source.window_s)}"
@@ -293,7 +293,7 @@ def _lateness(view: SourceView, recent: Recent | None, overview: Overview, now: 
 def _letters(view: SourceView, recent: Recent | None) -> Iterator[Problem]:
     dead, name = view.ledger.dead, view.name
     died = recent.died if recent else 0
-    action = Action("look at them", f"pombo dead list --source {name}", f"/letters?source={name}")
+    action = Action("look at them", f"pombo dead list --source {name}", f"/dead?source={name}")
     if died and dead > 0:
         reasons = _reasons(recent.reasons if recent and recent.reasons else view.ledger.dead_by_reason)
         told = f"{plural(died, 'event')} died in the last 15 min ({reasons}); {plural(dead, 'dead letter')} in all"

@@ -54,6 +54,8 @@ class Fleet:
     def __init__(self, redis: "Redis", keys: Keys, clock: Clock, guard: BeatGuard) -> None:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{new_token()[:12]}"
         self.stopping = False
+        self.watched: dict[str, float] = {}
+        """Sources that somebody watched at the last beat, and for how many seconds more."""
         self._redis = redis
         self._keys = keys
         self._clock = clock
@@ -89,6 +91,9 @@ class Fleet:
         self._seconds = int(reply[0])
         self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
         self._take_in(reply[2])
+        self.watched = {
+            name.decode(): float(ends) - self._seconds for name, ends in zip(reply[5][::2], reply[5][1::2], strict=True)
+        }
         beats = {worker: _read_beat(text) for worker, text in self._workers.items()}
         silences = {w: silence(_read_at(text, self._seconds), self._seconds) for w, text in self._workers.items()}
         self._membership.observe(beats, self._clock.monotonic(), silences)
@@ -106,7 +111,7 @@ class Fleet:
             self._names = None
 
     def _beat_keys(self) -> list[str]:
-        return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses]
+        return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses, self._keys.watched]
 
     def _describe(self, partitions: int) -> bytes:
         return orjson.dumps({
@@ -146,6 +151,11 @@ class Fleet:
         if self._names is None:
             self._names = frozenset(self._active)
         return self._names
+
+    @property
+    def seconds(self) -> int:
+        """Redis' time at the last beat, in whole seconds."""
+        return self._seconds
 
     def idle(self, partition: str) -> bool:
         """Whether an active partition has been without news for so long that it may be let go."""

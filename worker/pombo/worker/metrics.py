@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43_200)
+from pombo.shared.history import LATENCY_S
 
 
 class Metrics:
@@ -42,7 +42,7 @@ class Metrics:
             "pombo_end_to_end_seconds",
             "Seconds from acceptance to Segment's answer, on Redis' clock, one observation a record batch.",
             ["source"],
-            buckets=_LATENCY_S,
+            buckets=LATENCY_S,
             registry=self.registry,
         )
         self.retries = Counter(

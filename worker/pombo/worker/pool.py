@@ -20,6 +20,7 @@ from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.lane import Lane
 from pombo.worker.limit import Limit, limit_of
 from pombo.worker.link import Link
+from pombo.worker.reporter import Reporter
 from pombo.worker.rounds import Round, turn
 from pombo.worker.store import SourceStore, new_token
 from pombo.worker.watch import Life, Watch
@@ -64,6 +65,7 @@ class Pool:
         self._tools = tools
         self._link = Link(redis, tools.clock, tools.metrics)
         self._watch = Watch(self._link, keys, self.fleet.id, tools.clock)
+        self._reporter = Reporter(redis, keys, tools.signals, tools.clock, lambda: self.fleet.seconds)
         self._version = -1
         self._nudged = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -83,7 +85,8 @@ class Pool:
         """Work until `stop` is set, then stop gracefully within 25 s."""
         log.info("worker.started", worker=self.fleet.id)
         duties: list[asyncio.Task[None]] = [
-            asyncio.create_task(duty) for duty in (self._live(), self._tend(), self._listen())
+            asyncio.create_task(duty)
+            for duty in (self._live(), self._tend(), self._listen(), self._reporter.run(self.lanes))
         ]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -111,6 +114,7 @@ class Pool:
                 self.fleet.excuse()
             else:
                 self._link.worked("beat")
+                self._tools.signals.watch(self.fleet.watched, self._tools.clock.monotonic())
                 if lost:
                     self._watch.lost(lost)
                     # A registry made anew may count the same version, and an older state knows other leases.

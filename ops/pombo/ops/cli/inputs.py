@@ -61,6 +61,22 @@ def confirm(question: str, *, yes: bool) -> None:
         raise CommandError("nothing was changed", UNWELL)
 
 
+def parse_span(text: str, option: str) -> float:
+    """Read a span such as 45m, 2h, 3d, or a number of seconds; in seconds.
+
+    Raises:
+        ConfigurationError: it is neither; the message names the option.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    try:
+        seconds = timedelta(**{_UNITS[span[2]]: float(span[1])}).total_seconds() if span else float(text)
+    except (ValueError, OverflowError):
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ConfigurationError(f"{option} {text!r} is no span; give one such as 45m, 2h, 30d, or seconds")
+    return seconds
+
+
 def parse_since(text: str, now: datetime | None = None) -> datetime:
     """Read a moment: ISO 8601 (without a zone: this machine's), or a span before now such as 45m, 2h, 3d.
 

@@ -2,23 +2,39 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from redis.client import Redis
+from rq.job import Job
 
 from pombo.ops import wording
 from pombo.ops.cli import inputs, output
 from pombo.ops.cli.failures import UNWELL
-from pombo.ops.cli.jobboard import JobView, read_job, workers
 from pombo.ops.cli.letters import Matches, count
-from pombo.ops.cli.session import Session, jobs_connection, run
+from pombo.ops.cli.session import Session, jobs_connection, run, who
+from pombo.ops.jobboard import JobView, read_job, workers
 from pombo.shared.deadletters import ALL, Filter
 from pombo.worker.jobs import enqueue_redrive
 
 POLL_S = 0.3
 
 
-def redrive(wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait: bool | None, as_json: bool) -> int:
-    """Do `pombo dead redrive`; return its exit code."""
+def redrive(
+    wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait: bool | None, as_json: bool,
+    rate: float | None = None, older: bool = True,
+) -> int:  # fmt: skip
+    """Do `pombo dead redrive`; return its exit code.
+
+    Args:
+        wanted: which letters.
+        limit: how many at most, of each source.
+        dry_run: whether only to say what would be done.
+        yes: whether not to ask.
+        wait: whether to follow the jobs; None does on a terminal.
+        as_json: whether to print JSON.
+        rate: letters a second at most, of each source.
+        older: whether those go too that were accepted more than 24 h ago.
+    """
 
     async def look(session: Session) -> Matches:
         return await count(session, wanted, limit)
@@ -29,7 +45,13 @@ def redrive(wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait
         return 0 if matches.redrivable else UNWELL
     told = wording.plural(matches.redrivable.total(), "dead letter")
     inputs.confirm(f"Redrive {told}, of every source?", yes=yes or wanted != ALL)
-    started, able = _start(wanted, matches.redrivable, limit)
+
+    def start(connection: Redis, source: str, number: int) -> Job:
+        return enqueue_redrive(
+            connection, source, wanted, limit=limit and number, rate=rate, older=older, total=number, by=who()
+        )  # fmt: skip
+
+    started, able = _start(start, matches.redrivable)
     if not as_json:
         _tell(matches, started)
     if wait or (wait is None and able and output.on_terminal()):
@@ -41,13 +63,10 @@ def redrive(wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait
     return UNWELL if any(job.ended and job.status != "finished" for job in started.values()) else 0
 
 
-def _start(wanted: Filter, letters: Counter[str], limit: int | None) -> tuple[dict[str, JobView], bool]:
+def _start(start: Callable[[Redis, str, int], Job], letters: Counter[str]) -> tuple[dict[str, JobView], bool]:
     """One job a source, of a limit each gets what was counted in it; and whether anybody does jobs now."""
     with jobs_connection() as connection:
-        jobs = {
-            source: JobView.of(enqueue_redrive(connection, source, wanted, limit=limit and number))
-            for source, number in letters.items()
-        }
+        jobs = {source: JobView.of(start(connection, source, number)) for source, number in letters.items()}
         able = workers(connection) > 0
     if not able:
         output.note("no worker does jobs now; they wait until `pombo worker` runs")
@@ -61,7 +80,7 @@ def _follow(started: dict[str, JobView], letters: Counter[str]) -> dict[str, Job
         while True:
             jobs = {source: _look(connection, job) for source, job in started.items()}
             for source, job in jobs.items():
-                bar.update(bars[source], completed=job.moved)
+                bar.update(bars[source], completed=job.done)
             if all(job.ended for job in jobs.values()):
                 return jobs
             time.sleep(POLL_S)
@@ -98,4 +117,4 @@ def _tell(matches: Matches, started: dict[str, JobView], *, dry_run: bool = Fals
 def _tell_end(jobs: dict[str, JobView]) -> None:
     for job in jobs.values():
         error = f": {job.error}" if job.error else ""
-        output.say(f"job {job.id} {job.status}, {wording.plural(job.moved, 'event')} redriven{error}")
+        output.say(f"job {job.id} {job.status}, {wording.plural(job.done, 'event')} redriven{error}")

@@ -48,6 +48,23 @@ DeadBytes = Annotated[
     int | None,
     typer.Option(metavar="N", help="Bytes of dead letters at which it is parked; 0 is no limit (256 MiB unless set)."),
 ]
+Retention = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPAN",
+        help="Dead letters older than this, such as 30d, are exported to POMBO_EXPORT_DIR and then discarded, every "
+        "hour; 0 keeps them (0 unless set: see that the folder outlives the worker).",
+        show_default=False,
+    ),
+]
+RedriveAfterOutage = Annotated[
+    bool | None,
+    typer.Option(
+        "--redrive-after-outage/--no-redrive-after-outage",
+        help="What died of an outage goes again, once, when the source is well (off unless set).",
+        show_default=False,
+    ),
+]
 IdsLimit = Annotated[
     int | None,
     typer.Option(
@@ -79,6 +96,8 @@ def add(
     window: Window = None,
     backlog_bytes: Backlog = None,
     dead_bytes: DeadBytes = None,
+    retention: Retention = None,
+    redrive_after_outage: RedriveAfterOutage = None,
     ids_limit: IdsLimit = None,
     intake_header: platforms.IntakeHeader = None,
     blip: platforms.Blip = None,
@@ -101,7 +120,8 @@ def add(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
+        dead_bytes=dead_bytes, retention_s=None if retention is None else inputs.parse_span(retention, "--retention"),
+        redrive_after_outage=redrive_after_outage, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
         message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
     )  # fmt: skip
     key = inputs.read_key(write_key)
@@ -196,6 +216,8 @@ def set_(
     window: Window = None,
     backlog_bytes: Backlog = None,
     dead_bytes: DeadBytes = None,
+    retention: Retention = None,
+    redrive_after_outage: RedriveAfterOutage = None,
     ids_limit: IdsLimit = None,
     intake_header: platforms.IntakeHeader = None,
     blip: platforms.Blip = None,
@@ -218,7 +240,8 @@ def set_(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
+        dead_bytes=dead_bytes, retention_s=None if retention is None else inputs.parse_span(retention, "--retention"),
+        redrive_after_outage=redrive_after_outage, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
         message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
     )  # fmt: skip
     if not options:

@@ -1,45 +1,39 @@
-"""The control plane: RQ jobs, and the process that runs them.
+"""The process that runs jobs: RQ's worker, made fit to be killed.
 
-Jobs travel as JSON on the queue `pombo-jobs`, so that nothing in Redis is ever unpickled. Each sets its own
-timeout, keeps its checkpoint and its progress in `job.meta`, and may be killed at any point and run again:
-
-1. A job waits out passing trouble with Redis by itself. What it raises is final: RQ does not run it again.
-2. A worker that is told to stop kills its running job and puts it back on the queue, for the checkpoint is as
+1. A worker that is told to stop kills its running job and puts it back on the queue, for the checkpoint is as
    good as the end. A job that was killed from outside is put back too.
-3. A worker that is killed takes its running job with it. Another one, or the next, notices a minute or two
+2. A worker that is killed takes its running job with it. Another one, or the next, notices a minute or two
    later and puts the job back. Altogether a job goes back `RESTARTS` times.
+3. A running job that is cancelled is asked to end between two steps, and killed when it does not within `GRACE_S`.
 """
 
-import asyncio
 import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from redis.client import Redis
 from redis.exceptions import RedisError
-from rq import Queue, Retry, Worker, get_current_job
+from rq import Queue, Worker
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from pombo.shared.connection import aconnect, connect, jobs_url, redis_url, transient
-from pombo.shared.deadletters import Filter
-from pombo.shared.keys import Keys
+from pombo.shared.connection import connect, jobs_url, transient
 from pombo.shared.lifeline import PARENT_FD, die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import deaths_in_row
 from pombo.shared.settings import read_settings
-from pombo.worker.redrive import COUNTS, Redrive
+from pombo.worker.jobs.criteria import forget
+from pombo.worker.jobs.frame import STOP
+from pombo.worker.jobs.queues import queue
+from pombo.worker.jobs.schedule import Scheduler
 
-QUEUE = "pombo-jobs"
-TIMEOUT_S = 24 * 3600
-RESULT_TTL_S = 7 * 24 * 3600
-RESTARTS = 50
-"""Ends of its worker that a job outlives."""
 WORKER_TTL_S = 30
 """RQ forgets a silent worker 60 s after this, and so do those who ask whether there is one."""
 HEARTBEAT_S = 10
@@ -53,79 +47,11 @@ LONGEST_AWAY_S = 30.0
 """Between two tries with a Redis that is away or refuses: doubled from `AWAY_S` up to this."""
 QUIET_S = 60.0
 """Without trouble, after which the next trouble is told anew."""
-NOBODY = ""
-"""A user that no event has: stands in an ended job for the one whose letters were wanted."""
+GRACE_S = 5.0
+"""For a cancelled job to end by itself: a step takes less, a look at a Redis that is away may not."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 log = get_logger("pombo.worker.jobs")
-
-
-def queue(connection: Redis) -> Queue:
-    """The queue of pombo's jobs."""
-    return Queue(QUEUE, connection=connection, serializer=JSONSerializer)
-
-
-def enqueue_redrive(
-    connection: Redis, source: str, wanted: Filter, *, limit: int | None = None, namespace: str | None = None
-) -> Job:
-    """Put a redrive of one source's dead letters on the queue.
-
-    Args:
-        connection: a client of the control plane's Redis.
-        source: whose letters; the filter's own source is not looked at.
-        wanted: which letters.
-        limit: how many at most; None is all.
-        namespace: of the source's keys, as all namespaces share the queue; by default that of this process.
-    """
-    criteria = {
-        "reason": wanted.reason, "event": wanted.event, "user": wanted.user, "message_id": wanted.message_id,
-        "since": wanted.since.isoformat() if wanted.since else None,
-    }  # fmt: skip
-    return queue(connection).enqueue_call(
-        "pombo.worker.jobs.redrive",
-        args=(source, criteria, limit, namespace or read_settings().namespace),
-        timeout=TIMEOUT_S, result_ttl=RESULT_TTL_S, failure_ttl=RESULT_TTL_S, retry=Retry(max=RESTARTS),
-        description=f"redrive dead letters of {source}", meta=dict.fromkeys(COUNTS, 0),
-    )  # fmt: skip
-
-
-def redrive(
-    source: str, criteria: dict[str, str | None], limit: int | None = None, namespace: str | None = None
-) -> dict[str, int]:
-    """Move a source's dead letters to the end of their partitions; the job's result is `COUNTS`.
-
-    Raises:
-        UnknownSourceError: there is no such source.
-    """
-    job = get_current_job()
-    try:
-        return asyncio.run(_redrive(source, _filter(criteria), limit, namespace, job))
-    except Exception:
-        if job is not None:
-            job.retries_left = 0
-        raise
-    finally:
-        if job is not None:
-            # RQ stores the job's words once more with its end, and keeps them for days: without whom they are about.
-            job.args = (source, {**criteria, "user": criteria["user"] and NOBODY}, limit, namespace)
-
-
-def _filter(criteria: dict[str, str | None]) -> Filter:
-    since = criteria.get("since")
-    rest = {name: value for name, value in criteria.items() if name != "since"}
-    return Filter(since=datetime.fromisoformat(since) if since else None, **rest)
-
-
-async def _redrive(
-    source: str, wanted: Filter, limit: int | None, namespace: str | None, job: Job | None
-) -> dict[str, int]:
-    settings = read_settings()
-    redis = aconnect(redis_url(settings))
-    keys = Keys(namespace) if namespace else settings.keys
-    try:
-        return await Redrive(redis, keys, source, wanted, limit=limit, job=job).run()
-    finally:
-        await redis.aclose()
 
 
 class JobWorker(Worker):
@@ -157,6 +83,36 @@ class JobWorker(Worker):
         self.told_to_stop = True
         if self.horse_pid:
             self.kill_horse()
+
+    def request_stop_execution(self, execution_id: str) -> None:
+        """Have the running job end between two steps, so that its counts are exact; called from RQ's listening thread.
+
+        RQ alone would kill it at once.
+        """
+        execution = self.executions.get(execution_id)
+        if execution is None:
+            return
+        self._stopped_job_id, pid = execution.job_id, self.horse_pid
+        if not pid:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        late = threading.Timer(GRACE_S, self._kill_late, (pid,))
+        late.daemon = True
+        late.start()
+
+    def _kill_late(self, pid: int) -> None:
+        if self.horse_pid == pid:
+            self.kill_horse()
+
+    def setup_work_horse_signals(self) -> None:
+        """Let SIGTERM ask the job to end; called in its process."""
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        STOP.listen()
+
+    def _handle_stopped_job(self, job: Job, queue: Queue, execution: Execution) -> None:
+        forget(job)
+        super()._handle_stopped_job(job, queue, execution)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run the job; called in the process forked for it."""
@@ -209,7 +165,9 @@ def work() -> None:
     die_with_parent()
     failures, outage = 0, Outage()
     logging.getLogger("rq.worker").addFilter(outage)
-    with connect(jobs_url(settings)) as connection:
+    # Its own connection: RQ forks, and what a thread has in hand then would be there twice.
+    with connect(jobs_url(settings)) as connection, connect(jobs_url(settings)) as beside:
+        Scheduler(beside, settings).start()
         while True:
             born = time.monotonic()
             trouble = _work(connection)
@@ -248,7 +206,3 @@ def _work(connection: Redis) -> _Trouble | None:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         worker.close()
     return None if worker.told_to_stop else trouble
-
-
-if __name__ == "__main__":
-    work()

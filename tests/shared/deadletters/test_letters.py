@@ -136,6 +136,7 @@ async def test_letter_describes_itself(redis: Redis, keys: Keys, of: SourceKeys)
         "status": 400,
         "answer": "bad",
         "events": 1,
+        "group": letter.fingerprint,
     } == letter.describe()
 
 
@@ -146,7 +147,7 @@ async def test_show_adds_payload_and_history(redis: Redis, keys: Keys, of: Sourc
 
     letter = (await letters(redis, keys))[0]
 
-    added = {"payload": orjson.loads(body()), "payload_encoding": "json", "history": [attempt]}
+    added = {"payload": orjson.loads(body()), "payload_encoding": "json", "partition": 0, "history": [attempt]}
     assert {**letter.describe(), **added} == letter.show()
 
 
@@ -522,8 +523,9 @@ async def test_redrive_script_takes_a_letter_once(redis: Redis, keys: Keys, of: 
     batch = batches.encode([body("m1")])
     tail: list[str | bytes | int] = [1, batch.raw, batch.payload, "bot/0"]
 
-    args: list[str | bytes | int] = ["i", keys.wake, "bot", 4, one, *tail, 4, one, *tail, 4, corrupt, *tail]
-    reply = await script("dead_redrive").acall(redis, [of.ledger, of.dead, of.flow, of.stream(0)], args)
+    args: list[str | bytes | int] = ["i", keys.wake, "bot", 8, one, *tail, 8, one, *tail, 8, corrupt, *tail]
+    touched = [of.ledger, of.dead, of.flow, of.dead_table, of.dead_groups, *of.dead_draft, of.stream(0)]
+    reply = await script("dead_redrive").acall(redis, touched, args)
 
     assert [b"ok", [], [one.encode()], [corrupt.encode()]] == reply
     assert [two, corrupt] == [letter.stream_id for letter in await letters(redis, keys)]

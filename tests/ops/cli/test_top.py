@@ -10,6 +10,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -246,5 +247,5 @@ def test_a_pause_from_here_is_in_the_trail(terminal: Terminal, sync_redis: Redis
     """Who paused what can be read afterwards, as of the command that does the same."""
     terminal.press(b"py")
     terminal.shows("source bot is paused")
-    ((_, deed),) = sync_redis.xrevrange(Keys().trail, count=1)
+    ((_, deed),) = cast("list[Any]", sync_redis.xrevrange(Keys().trail, count=1))
     assert (b"sources.pause", b"bot", b"shell") == (deed[b"what"], deed[b"subject"], deed[b"role"])

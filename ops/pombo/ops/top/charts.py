@@ -41,7 +41,7 @@ def charts(history: History | None, row: Row, width: int) -> Iterator[Text]:
     yield _chart("waiting", blocks(backlog[:-1], room), _waiting(row))
     if history.states.get(row.view.name):
         yield _chart("state", _states(history, row.view.name, room), "held, broken, parked or paused")
-    yield Text(_answers(history))
+    yield from _answers(history)
 
 
 def _now(row: Row, name: str) -> str:
@@ -49,9 +49,8 @@ def _now(row: Row, name: str) -> str:
 
 
 def _chart(label: str, drawn: str, told: str) -> Text:
-    return (
-        Text(f"{label:<{LABEL}}", "dim").append(f"{drawn}  " if drawn else "", "not dim cyan").append(told, "not dim")
-    )
+    line = Text(f"{label:<{LABEL}}", "dim")
+    return line.append(f"{drawn}  " if drawn else "", "not dim cyan").append(told, "not dim")
 
 
 def _per_s(counts: Sequence[int | None], width_s: float) -> list[float | None]:
@@ -80,16 +79,17 @@ def _states(history: History, name: str, room: int) -> str:
     return "".join(told)
 
 
-def _answers(history: History) -> str:
+def _answers(history: History) -> Iterator[Text]:
     """Segment's answers, and how old events were when it took them."""
     counts = [f"{name} {sum(found):,}" for name, found in history.series.requests.items() if sum(found)]
     retries = sum(history.series.retries)
-    told = f"answers in 15 min: {' · '.join(counts) or 'none'}{f' · {retries:,} to be sent again' if retries else ''}"
+    again = f" · {retries:,} to be sent again" if retries else ""
+    yield Text(f"{'answers':<{LABEL}}", "dim").append(f"{' · '.join(counts) or 'none'} in 15 min{again}", "not dim")
     ages = [sum(found) for found in history.series.ages]
     half, most = quantile(ages, 0.5), quantile(ages, 0.99)
-    if half is None or most is None:
-        return told
-    return f"{told} · delivered within {_span(half)} (p50), {_span(most)} (p99)"
+    if half is not None and most is not None:
+        told = f"half within {_span(half)} of their acceptance, 99 % within {_span(most)}"
+        yield Text(f"{'delivered':<{LABEL}}", "dim").append(told, "not dim")
 
 
 def _span(seconds: float) -> str:

@@ -16,9 +16,9 @@ NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir())
 SCRIPTS = [name for name in NAMES if LUA.joinpath(f"{name}.lua").read_text("utf-8").startswith("#!")]
 PARTS = {*NAMES} - {*SCRIPTS}
 """Files that are included by others and are no scripts."""
-REFUSED_WHEN_FULL = {"append", "dead_append", "dead_redrive", "dead_draft"}
-"""Scripts that a server at maxmemory refuses: those that add events to a queue, dead letters to the letters, or make
-a table anew that readers can do without."""
+REFUSED_WHEN_FULL = {"append", "dead_append", "dead_redrive", "dead_draft", "sample", "tail", "watch"}
+"""Scripts that a server at maxmemory refuses: those that add events to a queue, dead letters to the letters, make a
+table anew that readers can do without, or fill what the console shows."""
 
 
 def source_of(name: str) -> str:
@@ -67,7 +67,7 @@ def test_part_opens_with_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_flags_say_what_a_full_redis_may_run(name: str) -> None:
-    """At maxmemory everything still drains: only what adds events is refused."""
+    """At maxmemory everything still drains: only what adds events, or what is only looked at, is refused."""
     first = source_of(name).splitlines()[0]
     assert ("#!lua" == first) == (name in REFUSED_WHEN_FULL)
     assert first in {"#!lua", "#!lua flags=allow-oom", "#!lua flags=no-writes"}

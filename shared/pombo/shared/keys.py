@@ -14,6 +14,8 @@ source, whose name holds none.
 | `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis' seconds when last announced |
 | `NS:{@fleet}:epoch` | string | workers | kept | made by the first beat: another one means that Redis was emptied |
 | `NS:{@fleet}:losses` | stream | workers | until acknowledged, the last 100 | what workers saw Redis lose |
+| `NS:{@fleet}:watched` | zset | console | until nobody watches | source → until when its events are told, in s |
+| `NS:{@fleet}:trail` | stream | console, CLI | the last 10,000 | who did what |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
 | `NS:{@jobs}:schedule` | hash | job workers | kept | in the Redis of jobs: what is due, and outages that go on |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
@@ -32,6 +34,9 @@ source, whose name holds none.
 | `NS:{S}:dead:groups:draft` | hash | who makes the table anew | 30 s after its last step | the groups in the making |
 | `NS:{S}:recoveries` | string | jobs | with the source | when automatic redrives ran, JSON |
 | `NS:{S}:losses` | stream | producers, workers | until acknowledged, the last 100 | what Redis forgot of the source |
+| `NS:{S}:history` | list | workers, console | 25 h after the last sample, 91 | samples of its charts, one in 10 s |
+| `NS:{S}:history:day` | list | workers, console | 25 h after the last sample, 289 | the same, summed up by 5 min |
+| `NS:{S}:tail` | stream | workers | 5 min, the last 1,000 | events and their fates, while somebody watches |
 | `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
 """
 
@@ -75,6 +80,14 @@ class Keys:
     @property
     def losses(self) -> str:
         return f"{self.namespace}:{{@fleet}}:losses"
+
+    @property
+    def watched(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:watched"
+
+    @property
+    def trail(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:trail"
 
     @property
     def schedule(self) -> str:
@@ -137,6 +150,18 @@ class SourceKeys:
     @property
     def losses(self) -> str:
         return f"{self.prefix}:losses"
+
+    @property
+    def history(self) -> str:
+        return f"{self.prefix}:history"
+
+    @property
+    def history_day(self) -> str:
+        return f"{self.history}:day"
+
+    @property
+    def tail(self) -> str:
+        return f"{self.prefix}:tail"
 
     def stream(self, partition: int) -> str:
         return f"{self.prefix}:stream:{partition}"

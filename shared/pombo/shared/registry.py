@@ -379,7 +379,8 @@ class Registry:
         of, partitions = self._keys.of(source.name), range(source.partitions)
         streams = [of.stream(p) for p in partitions]
         table = [of.dead_table, of.dead_groups, *of.dead_draft]
-        rest = [of.flow, of.rate, of.ids, of.losses, *table, *map(of.lease, partitions), *map(of.record, partitions)]
+        kept = [of.flow, of.rate, of.ids, of.losses, *table, of.history, of.history_day, of.tail, of.recoveries]
+        rest = [*kept, *map(of.lease, partitions), *map(of.record, partitions)]
         args = [len(streams), int(discard)]
         reply = await script("source_empty").acall(self._redis, [of.ledger, of.dead, *streams, *rest], args)
         if reply[0] != b"ok":

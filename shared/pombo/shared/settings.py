@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] | None = None
     """`json` or `console`; default: console on a terminal, else json."""
     console_token: SecretStr | None = None
-    """Token that opens the console."""
+    """Token that opens the console to operators; without any token it is open on loopback, and listens nowhere else."""
+    console_viewer_token: SecretStr | None = None
+    """Token that opens the console to viewers, who may change nothing."""
     segment_write_key: SecretStr | None = None
     """Makes the source `default` on `pombo up`."""
     disabled: bool = False

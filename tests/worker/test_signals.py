@@ -87,7 +87,7 @@ async def test_what_was_counted_is_told_once(redis: Redis) -> None:
 
 
 async def test_what_stirs_is_sampled_on(redis: Redis) -> None:
-    """A lane that holds events, or may not send, is sampled every ten seconds; and once more when it has let them go."""
+    """A lane that holds events, or may not send, is sampled every ten seconds, and once more when it has let go."""
     held = await office(redis, "bot")
     held.lanes["bot"].astir = True
     before = await scripts(redis)

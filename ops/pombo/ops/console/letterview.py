@@ -66,7 +66,7 @@ class LetterView:
     def draft(self) -> str:
         """The event for the form: all but what is locked."""
         if self.letter.event:
-            return indented({name: value for name, value in self.letter.event.items() if name not in LOCKED})
+            return indented(_open(self.letter.event))
         shown = self.letter.show()
         return shown["payload"] if shown["payload_encoding"] == "text" else ""
 
@@ -92,20 +92,25 @@ def parsed(text: str) -> dict[str, Any]:
     return event
 
 
-def indented(value: Any) -> str:
+def indented(value: Any, options: int = 0) -> str:
     """JSON for people."""
-    return orjson.dumps(value, option=_INDENT).decode()
+    return orjson.dumps(value, option=_INDENT | options).decode()
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The lines by which two events differ, as (`+`, `-` or ` `, text), with some around them."""
-    lines = difflib.unified_diff(indented(old).splitlines(), indented(new).splitlines(), n=2, lineterm="")
+    """The lines by which two events differ, as (`+`, `-` or ` `, text), with some around them; not what is locked."""
+    before, after = (indented(_open(event), orjson.OPT_SORT_KEYS).splitlines() for event in (old, new))
+    lines = difflib.unified_diff(before, after, n=2, lineterm="")
     return [(line[:1], line[1:]) for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
-def changes(old: Any, new: Any) -> list[str]:
-    """The paths of members that differ, without their values."""
-    return [*dict.fromkeys(_changes(old, new, ""))][:MOST_CHANGES]
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The paths of members that differ, without their values; not what is locked."""
+    return [*dict.fromkeys(_changes(_open(old), _open(new), ""))][:MOST_CHANGES]
+
+
+def _open(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in event.items() if name not in LOCKED}
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[str]:

@@ -140,10 +140,11 @@ def aged(seconds: float, owner: str = "w1", **flow: Any) -> SourceView:
 def test_a_source_that_sends_and_is_behind_is_late() -> None:
     """A minute's wait is told with the time that the backlog needs."""
     assert [] == found(aged(59))
-    (one,) = found(aged(60), history={"bot": Recent(drain_s=90)})
-    assert ("warning", "late", "the oldest of 9 events waits for 60 s; empty in 90 s at this pace") == (
+    (one,) = found(aged(60), history={"bot": Recent(drain_s=7200)})
+    assert ("warning", "late", "the oldest of 9 events waits for 60 s; empty in 2.0 h at this pace") == (
         one.severity, one.what, one.why
     )  # fmt: skip
+    assert [("note", "bot", "catching up")] == told(aged(600), history={"bot": Recent(drain_s=90)})
     assert "does not shrink" in found(aged(60), history={"bot": Recent()})[0].why
     assert ["paused"] == [one.what for one in found(aged(600, paused=True))]
 

@@ -26,6 +26,8 @@ BROKEN_LONG_S: Final = 300.0
 """A breaker open for longer is more than a hiccup of Segment's."""
 LATE_S: Final = 60.0
 """Age of the oldest event from which a source that may send is called late."""
+CATCH_UP_S: Final = 600.0
+"""A backlog that will be gone within so many seconds needs nobody."""
 ORPHAN_S: Final = 30.0
 """A partition without owner for longer was not taken over, as it would be within 8 s and a look."""
 
@@ -284,6 +286,10 @@ def _lateness(view: SourceView, recent: Recent | None, overview: Overview, now: 
     elif waited >= LATE_S:
         drain = recent and recent.drain_s
         told = f"the oldest of {plural(_waiting(view), 'event')} waits for {age(waited)}"
+        if drain and drain <= CATCH_UP_S:
+            told += f", and all are gone in {age(drain)} at this pace"
+            yield Problem("note", name, "catching up", told, Action("wait", "pombo top", f"/sources/{name}"))
+            return
         told += f"; empty in {age(drain)} at this pace" if drain else "; the backlog does not shrink" if recent else ""
         command = f"pombo sources set {name} --rate N"
         action = Action("add a worker, or raise the rate", command, f"/sources/{name}")

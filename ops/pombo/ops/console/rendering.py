@@ -161,7 +161,7 @@ def environment() -> Environment:
     made.globals |= {"asset": asset, "there": there, "url": url, "icon": _icon, "moment": moment}
     filters: dict[str, Callable[..., Any]] = {
         "count": _count, "size": wording.size, "age": wording.age, "rate": figure, "iso": iso, "plural": wording.plural,
-        "ago": _ago, "exact": _exact, "json_marked": _marked,
+        "ago": _ago, "span": _span, "exact": _exact, "json_marked": _marked,
     }  # fmt: skip
     made.filters |= filters
     return made
@@ -169,6 +169,11 @@ def environment() -> Environment:
 
 def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
+
+
+def _span(seconds: float) -> str:
+    """A short span, also below a second: `3 ms`, `0.4 s`, `2 min`."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.0995 else wording.age(seconds)
 
 
 def _exact(at: datetime) -> str:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from pombo.ops.cli.trouble import trouble
 from pombo.ops.console.access import Attempts, Tokens
+from pombo.ops.console.charts import Charts
 from pombo.ops.console.live import Hub
 from pombo.ops.console.poller import Poller, Seen
 from pombo.ops.console.sessions import Session, Sessions
@@ -44,6 +45,7 @@ class State:
     sessions: Sessions = field(init=False)
     attempts: Attempts = field(init=False)
     hub: Hub = field(default_factory=Hub)
+    charts: Charts = field(init=False)
     poller: Poller = field(init=False)
     metrics: CollectorRegistry = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -56,6 +58,7 @@ class State:
         key = self.secrets.derive(b"pombo console sessions" + self.tokens.fingerprint())
         self.sessions = Sessions(key, self.clock)
         self.attempts = Attempts(self.clock)
+        self.charts = Charts(self.redis, self.keys, self.clock)
         self.poller = Poller(self._look, self.explain, self.hub, self.clock)
         self.metrics = fleet_registry(self.settings, self.secrets)
 
@@ -80,7 +83,8 @@ class State:
 
     async def _look(self) -> Seen:
         overview = await read_overview(self.redis, self.keys, await self.registry.snapshot())
-        return Seen(overview, {})
+        await self.charts.stand_in(overview)
+        return Seen(overview, await self.charts.recent(overview))
 
     async def close(self) -> None:
         """Let go of the connections."""

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from pombo.ops.console.charts import freshness
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.poller import Reading
 from pombo.ops.console.rendering import fragment, page
 from pombo.ops.console.state import state_of
 from pombo.ops.top.rates import Rates, Row
-from pombo.shared.ledger import COUNTERS, Ledger
+from pombo.shared.history import Width
+from pombo.shared.ledger import COUNTERS
 
 nav = Nav("Overview", "/", "o", 10, "overview")
 
@@ -26,7 +31,6 @@ class Totals:
     ledger: dict[str, int]
     queued_bytes: int
     oldest_s: float | None
-    drain_s: float | None
     balanced: bool
 
     @classmethod
@@ -39,7 +43,7 @@ class Totals:
         return cls(
             rates, {name: sum(one[name] for one in ledgers) for name in COUNTERS},
             sum(one.queued_bytes for one in ledgers), max(ages, default=None),
-            _drain(rows, rates), all(one.balanced for one in ledgers),
+            all(one.balanced for one in ledgers),
         )  # fmt: skip
 
     @property
@@ -48,36 +52,36 @@ class Totals:
         return self.ledger["queued"] + self.ledger["in_flight"]
 
 
-def _drain(rows: Sequence[Row], rates: Rates | None) -> float | None:
-    """Seconds until nothing waits, if all goes on as now; None while it does not shrink."""
-    waiting = sum(row.waiting for row in rows)
-    if not waiting:
-        return 0.0
-    shrinks = rates.delivered + rates.deduplicated + rates.dead - rates.accepted if rates else 0.0
-    return waiting / shrinks if shrinks > 0 else None
-
-
-def reasons(ledger: Ledger) -> str:
-    """The reasons of the dead letters held, the most frequent first."""
-    ordered = sorted(((count, reason) for reason, count in ledger.dead_by_reason.items() if count > 0), reverse=True)
-    return ", ".join(reason for _, reason in ordered)
-
-
 async def show(request: Request) -> Response:
     """The page."""
-    return page(request, "overview.html", **await _context(request))
+    return page(request, "overview.html", whole=True, **await _context(request))
 
 
 async def live(request: Request) -> Response:
     """What of it moves."""
-    return fragment(request, "overview_live.html", **await _context(request))
+    return fragment(request, "overview_live.html", whole=False, **await _context(request))
+
+
+async def history(request: Request) -> Response:
+    """The charts as JSON, of all sources or of one: as `pombo.shared.history.History.describe` has it."""
+    state, asked = state_of(request), request.query_params
+    span: Width = "24h" if asked.get("span") == "24h" else "15m"
+    reading = await state.poller.reading()
+    views = reading.overview.sources if reading.overview else {}
+    name = asked.get("source", "")
+    if name and name not in views:
+        raise HTTPException(404, f"there is no source {name!r}")
+    found = await state.charts.history([views[name]] if name else views.values(), span)
+    return Response(orjson.dumps(found.describe()), media_type="application/json")
 
 
 async def _context(request: Request) -> dict[str, Any]:
     reading: Reading = await state_of(request).poller.reading()
     rows = reading.rows
     found = reading.problems
+    fresh, drain_s = await _lately(request, reading)
     return {
+        "fresh": fresh, "drain_s": drain_s,
         "rows": rows, "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
         "urgent": [one for one in found if one.severity != "note"],
         "notes": [one for one in found if one.severity == "note"],
@@ -85,4 +89,17 @@ async def _context(request: Request) -> dict[str, Any]:
     }  # fmt: skip
 
 
-routes = [Route("/", show), Route("/overview/live", live)]
+async def _lately(request: Request, reading: Reading) -> tuple[tuple[float | None, float | None], float | None]:
+    """Freshness, and when the backlog will be gone; nothing of it while Redis is away."""
+    unknown = (None, None), None
+    if reading.overview is None or reading.away:
+        return unknown
+    try:
+        history = await state_of(request).charts.history(reading.overview.sources.values(), "15m")
+    except RedisError:
+        # It went away since the look; the next one says so.
+        return unknown
+    return freshness(history), history.drain_s
+
+
+routes = [Route("/", show), Route("/overview/live", live), Route("/overview/history", history)]

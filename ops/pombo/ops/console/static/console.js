@@ -143,8 +143,7 @@
       button.focus();
     }
     button.classList.add("copied");
-    const status = $("#said");
-    if (status) status.textContent = "Copied";
+    toast(`Copied: ${text.length > 120 ? `${text.slice(0, 119)}…` : text}`, "good");
     setTimeout(() => button.classList.remove("copied"), 1500);
   }
 

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pombo.ops.amounts import parse_span
 from pombo.ops.cli import inputs, output, platforms, trial
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import Json, SourceName, Yes, examples
+from pombo.ops.webhook import GATEWAY, describe_webhook
 
 if TYPE_CHECKING:
     from pombo.ops.cli.session import Session
@@ -106,7 +108,7 @@ def add(
     perspective: platforms.Perspective = None,
     tickets: platforms.Tickets = None,
     bot: platforms.Bots = None,
-    gateway_url: platforms.GatewayUrl = platforms.GATEWAY,
+    gateway_url: platforms.GatewayUrl = GATEWAY,
     as_json: Json = False,
 ) -> int:
     """Add a source.
@@ -120,7 +122,7 @@ def add(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, retention_s=None if retention is None else inputs.parse_span(retention, "--retention"),
+        dead_bytes=dead_bytes, retention_s=None if retention is None else parse_span(retention, "--retention"),
         redrive_after_outage=redrive_after_outage, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
         message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
     )  # fmt: skip
@@ -130,7 +132,7 @@ def add(
         return await session.registry.add(name, key, partitions=partitions, **options)
 
     added = run(work)
-    webhook = platforms.describe_webhook(added.source, added.intake_key, gateway_url)
+    webhook = describe_webhook(added.source, added.intake_key, gateway_url)
     for warning in added.warnings:
         output.note(f"warning: {warning}")
     if as_json:
@@ -240,7 +242,7 @@ def set_(
     options = _options(
         region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
         max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, retention_s=None if retention is None else inputs.parse_span(retention, "--retention"),
+        dead_bytes=dead_bytes, retention_s=None if retention is None else parse_span(retention, "--retention"),
         redrive_after_outage=redrive_after_outage, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
         message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
     )  # fmt: skip

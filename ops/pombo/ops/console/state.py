@@ -18,6 +18,7 @@ from pombo.ops.console.charts import Charts
 from pombo.ops.console.live import Hub
 from pombo.ops.console.poller import Poller, Seen
 from pombo.ops.console.sessions import Session, Sessions
+from pombo.ops.console.sparks import Sparks
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.ops.overview import read_overview
 from pombo.shared.clock import Clock
@@ -46,6 +47,7 @@ class State:
     attempts: Attempts = field(init=False)
     hub: Hub = field(default_factory=Hub)
     charts: Charts = field(init=False)
+    sparks: Sparks = field(init=False)
     poller: Poller = field(init=False)
     metrics: CollectorRegistry = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,6 +61,7 @@ class State:
         self.sessions = Sessions(key, self.clock)
         self.attempts = Attempts(self.clock)
         self.charts = Charts(self.redis, self.keys, self.clock)
+        self.sparks = Sparks(self.redis, self.keys, self.clock)
         self.poller = Poller(self._look, self.explain, self.hub, self.clock)
         self.metrics = fleet_registry(self.settings, self.secrets)
 

@@ -143,7 +143,7 @@
       button.focus();
     }
     button.classList.add("copied");
-    toast(`Copied: ${text.length > 120 ? `${text.slice(0, 119)}…` : text}`, "good");
+    toast("secret" in button.dataset ? "Copied" : `Copied: ${text.length > 120 ? `${text.slice(0, 119)}…` : text}`, "good");
     setTimeout(() => button.classList.remove("copied"), 1500);
   }
 

@@ -106,7 +106,8 @@ async def show(request: Request) -> Response:
 async def live(request: Request) -> Response:
     """What of it moves."""
     near = await read(state_of(request), request.path_params["name"])
-    return fragment(request, "source_live.html", **_moving(near))
+    part = "source_books.html" if request.query_params.get("part") == "books" else "source_live.html"
+    return fragment(request, part, **_moving(near))
 
 
 async def _page(

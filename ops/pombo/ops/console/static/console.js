@@ -43,7 +43,7 @@
     return seconds < 0 ? `in ${age(-seconds)}` : `${age(seconds)} ago`;
   }
   function tellTimes(within = document) {
-    for (const time of $$("time[datetime]", within)) {
+    for (const time of $$("time[datetime]:not([data-own])", within)) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       const told = exact.format(at);

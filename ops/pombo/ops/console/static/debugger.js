@@ -21,7 +21,7 @@
   let events = new Map();       // by messageId, in order of arrival
   let rows = new Map();         // what is on the screen
   let fate = fates.querySelector("[aria-pressed=true]").dataset.fate;
-  let paused = false;
+  let frozen = null;            // while paused: the ids that were known
   let behind = 0;
   let leftOut = 0;
   let passed = 0;
@@ -39,7 +39,7 @@
       one = { id, named: Boolean(told.id), at: {}, note: "" };
       events.set(id, one);
       passed += 1;
-      if (paused) behind += 1;
+      if (frozen) behind += 1;
     }
     const { at, fate: now, ...rest } = told;
     if (!(now in one.at) || now !== "accepted") one.at[now] = at;
@@ -50,11 +50,11 @@
   }
   function forget() {
     for (const id of events.keys()) {
-      if (events.size <= MOST) break;
-      events.delete(id);
+      if (events.size <= (frozen ? 2 * MOST : MOST)) break;
+      if (!frozen?.has(id)) events.delete(id);
     }
   }
-  const fits = (one) => !fate || one.fate === fate;
+  const fits = (one) => (!fate || one.fate === fate) && (!frozen || frozen.has(one.id));
 
   // -- what is shown --
 
@@ -103,7 +103,6 @@
     one.changed = false;
   }
   function show() {
-    if (paused) return tell();
     const wanted = [...events.values()].filter(fits).slice(-MOST);
     const kept = new Set(wanted.map((one) => one.id));
     for (const [id, row] of rows) {
@@ -133,7 +132,7 @@
     const counts = [];
     if (passed) counts.push(`${passed.toLocaleString("en")} seen`);
     if (leftOut) counts.push(`${leftOut.toLocaleString("en")} fates left out: too many to tell`);
-    if (paused && behind) counts.push(`${behind.toLocaleString("en")} newer`);
+    if (frozen && behind) counts.push(`${behind.toLocaleString("en")} newer`);
     status.querySelector(".counts").textContent = counts.join(" · ");
     if (words) {
       status.dataset.severity = severity;
@@ -143,7 +142,7 @@
     if (!about) return;
     const still = about.state !== "active" ? `${source} is ${about.state}: what it accepts waits` : !about.workers ? "No worker lives: what is accepted waits" : "";
     status.dataset.severity = still ? "warning" : "well";
-    status.querySelector(".words").textContent = still || (paused ? "Paused" : "Live");
+    status.querySelector(".words").textContent = still || (frozen ? "Paused" : "Live");
   }
   function clear() {
     events = new Map();
@@ -212,6 +211,7 @@
   }
   function again() {
     stop();
+    if (frozen) togglePause();
     clear();
     listen();
   }
@@ -235,11 +235,12 @@
     show();
   });
   function togglePause() {
-    paused = !paused;
+    frozen = frozen ? null : new Set(events.keys());
     behind = 0;
-    pauseButton.setAttribute("aria-pressed", String(paused));
-    pauseButton.querySelector("span").textContent = paused ? "Continue" : "Pause";
-    pauseButton.querySelector("use").setAttribute("href", pauseButton.querySelector("use").getAttribute("href").replace(/#.*/, paused ? "#play" : "#pause"));
+    pauseButton.setAttribute("aria-pressed", String(Boolean(frozen)));
+    pauseButton.querySelector("span").textContent = frozen ? "Continue" : "Pause";
+    pauseButton.querySelector("use").setAttribute("href", pauseButton.querySelector("use").getAttribute("href").replace(/#.*/, frozen ? "#play" : "#pause"));
+    forget();
     show();
   }
   pauseButton.addEventListener("click", togglePause);
@@ -264,20 +265,23 @@
   revealButton?.addEventListener("click", () => {
     if (grant) {
       grant = "";
-      revealed();
-      return again();
+      for (const one of events.values()) Object.assign(one, { user: "•••", changed: true });
+      return revealed();
     }
     htmx.ajax("POST", "/debugger/reveal", { source: revealButton, swap: "none", values: { source } });
   });
   function revealed() {
     revealButton.textContent = grant ? "Mask values" : "Reveal values";
     revealButton.setAttribute("aria-pressed", String(Boolean(grant)));
+    // What is known stays; the tail tells its users again, as they may be shown now.
+    stop();
+    show();
+    listen();
   }
   document.body.addEventListener("revealed", (event) => {
     if (event.detail.source !== source) return;
     grant = event.detail.grant;
     revealed();
-    again();
   });
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) stop(); else listen();

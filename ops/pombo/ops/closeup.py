@@ -1,4 +1,4 @@
-"""The close-up: one source as near as an operator can see it, its partitions and what Segment answered of late."""
+"""The close-up: one source as near as an operator can see it: its charts, its partitions, what Segment answered."""
 
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from pombo.shared.deadletters import DeadLetter, LetterHeader
 from pombo.shared.errors import StoredVersionError
+from pombo.shared.history import History, read_history
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.sources import Source
 
@@ -34,11 +35,12 @@ class PartitionView:
 
 @dataclass(frozen=True, slots=True)
 class Closeup:
-    """One source's partitions by number, and its newest dead letters, the newest first."""
+    """One source's partitions by number, its newest dead letters, the newest first, and its last 15 minutes."""
 
     source: str
     partitions: Sequence[PartitionView] = ()
     letters: Sequence[DeadLetter] = ()
+    history: History | None = None
 
     def worst(self, live: Set[str]) -> list[PartitionView]:
         """Its partitions, those first whose events nobody holds, then by the age of their first entry."""
@@ -50,11 +52,12 @@ class Closeup:
 
 
 async def read_closeup(redis: Redis, keys: Keys, source: Source) -> Closeup:
-    """Read one source in two round trips: four commands a partition."""
+    """Read one source in a few round trips: four commands a partition."""
     of = keys.of(source.name)
     partitions = await _partitions(redis, of, source.partitions)
     entries = cast("Sequence[Any]", await redis.xrevrange(of.dead, count=LETTERS) or ())
-    return Closeup(source.name, partitions, [*_letters(source.name, entries)])
+    history = await read_history(redis, keys, [source], "15m")
+    return Closeup(source.name, partitions, [*_letters(source.name, entries)], history)
 
 
 async def _partitions(redis: Redis, of: SourceKeys, count: int) -> list[PartitionView]:

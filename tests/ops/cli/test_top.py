@@ -10,6 +10,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -193,8 +194,8 @@ def test_a_source_from_near_and_back(terminal: Terminal, bot: str, sync_redis: R
     pombo("send", "--source", bot, stdin=events("m1", "m2"))
     bury(sync_redis, bot, "m3", "poison")
     terminal.press(b"\r")
-    lines = terminal.shows("› bot", "2 events now", "1 dead letter: 1 poison", "Message Sent  no such event", "owner")
-    assert ["waiting"] == [line.split()[0] for line in lines if "2 events now" in line]
+    lines = terminal.shows("› bot", "2 events, ", "1 dead letter: 1 poison", "Message Sent  no such event", "owner")
+    assert ["waiting"] == [line.split()[0] for line in lines if "2 events, " in line]
     bury(sync_redis, bot, "m4", "poison")
     terminal.shows("2 dead letters: 2 poison")
     terminal.press(b"\x1b")
@@ -240,3 +241,11 @@ def test_a_thousand_sources(place: Path, sync_redis: Redis, bot: str, pombo: Cli
         assert running.ends() == 0
     finally:
         running.close()
+
+
+def test_a_pause_from_here_is_in_the_trail(terminal: Terminal, sync_redis: Redis) -> None:
+    """Who paused what can be read afterwards, as of the command that does the same."""
+    terminal.press(b"py")
+    terminal.shows("source bot is paused")
+    ((_, deed),) = cast("list[Any]", sync_redis.xrevrange(Keys().trail, count=1))
+    assert (b"sources.pause", b"bot", b"shell") == (deed[b"what"], deed[b"subject"], deed[b"role"])

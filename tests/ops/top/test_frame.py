@@ -11,9 +11,8 @@ from ops.top.looks import NOW, look, view, worker
 from pombo.ops.closeup import Closeup, PartitionView
 from pombo.ops.overview import SourceView
 from pombo.ops.problems import away, problems
-from pombo.ops.top.course import Courses
 from pombo.ops.top.frame import frame
-from pombo.ops.top.rates import Look, rows
+from pombo.ops.top.rates import Look
 from pombo.ops.top.scene import Scene
 from pombo.ops.top.view import Change, View
 from pombo.shared.deadletters import DeadLetter, LetterHeader
@@ -176,18 +175,16 @@ def test_a_source_from_near() -> None:
     before = look(1.0, sound("bot", delivered=10))
     dead = {"dead_by_reason": {"rejected_by_segment": 2, "poison": 1}}
     now = look(2.0, sound("bot", delivered=30, queued=400, dead=3, **dead), workers=ALIVE)
-    courses = Courses()
-    courses.note(rows(before, now))
     letter = DeadLetter(
         "bot", f"{NOW - 60_000}-0", LetterHeader("rejected_by_segment", 0, status=400, answer="no such\x1b[1m event"),
         b'{"messageId":"m1","type":"track","event":"Order Placed"}',
     )  # fmt: skip
     partitions = (PartitionView(0, 2, NOW - 5000, "w1", 7, 2), PartitionView(1, 9, NOW - 90_000, "gone"))
-    lines = near(now, before=before, courses=courses.of, closeup=Closeup("bot", partitions, (letter,)))
+    lines = near(now, before=before, closeup=Closeup("bot", partitions, (letter,)))
     text = "\n".join(lines)
     assert "› bot" in lines[0]
     assert "active · https://api.segment.io · limit 1,000/s · never delivered" in lines
-    assert "out       ▂  20/s now, 20/s at most" in lines
+    assert "out       20/s now" in lines
     assert "3 dead letters: 2 rejected_by_segment, 1 poison" in lines
     assert "400  rejected_by_segment  Order Placed  no such\N{REPLACEMENT CHARACTER}[1m event" in text
     rows_ = [line.split() for line in lines if line.strip()[:1] in {"0", "1"}]

@@ -233,6 +233,17 @@ async def test_history_is_read(redis: Redis, keys: Keys) -> None:
         assert {len(told["at"])} == {len(told[name]) for name in ("accepted", "queued", "p50", "retries")}
 
 
+async def test_a_source_at_rest_has_a_flat_line(redis: Redis, keys: Keys) -> None:
+    """No samples and nothing that waits: nothing happened. With something that waits nobody knows since when."""
+    of = keys.of("bot")
+    await redis.hset(of.ledger, mapping={"incarnation": "i", "accepted": 4, "delivered": 4})
+    told = (await read_history(redis, keys, [SOURCE], "15m")).describe()
+    assert ([0] * 90, [0] * 90, 0.0) == (told["accepted"], told["queued"], told["drain_s"])
+    await redis.hset(of.ledger, mapping={"accepted": 5, "queued": 1})
+    told = (await read_history(redis, keys, [SOURCE], "15m")).describe()
+    assert ([None] * 89, 1) == (told["queued"][:-1], told["queued"][-1])
+
+
 async def test_a_full_redis_refuses_a_sample(redis: Redis, keys: Keys) -> None:
     """Charts can be done without; what needs the memory is to have it."""
     await redis.hset(keys.of("bot").ledger, "incarnation", "i")

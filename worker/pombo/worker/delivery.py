@@ -256,10 +256,11 @@ class Delivery:
         return answer, verdict
 
     def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
-        return {
+        attempt: Attempt = {
             "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
             "duration_s": round(seconds, 3), "note": answer.text()[:200],
         }  # fmt: skip
+        return attempt if answer.status is not None else {**attempt, "unknown": verdict.unknown}
 
     def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
         metrics, name = self.lane.tools.metrics, self.lane.source.name

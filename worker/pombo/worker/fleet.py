@@ -17,6 +17,7 @@ from pombo.worker.assignment import assign
 from pombo.worker.link import Link
 from pombo.worker.membership import PACE, Membership, Pace, silence
 from pombo.worker.store import new_token
+from pombo.worker.vitals import Vitals
 
 IDLE_S = 120
 """A partition without news for this long is no longer active; producers announce theirs every 20 s."""
@@ -71,8 +72,8 @@ class Fleet:
         self._confirmed, self._epoch = 0, ""
         self._started = clock.now().isoformat(timespec="seconds")
 
-    async def show(self, partitions: int) -> str:
-        """Beat once, telling how many partitions this worker holds; raises what the client raises.
+    async def show(self, vitals: Vitals) -> str:
+        """Beat once, telling how this worker is; raises what the client raises.
 
         Returns:
             What Redis lost since the last beat: `emptied`, `older` when an older state of it came back, or nothing.
@@ -85,7 +86,7 @@ class Fleet:
         self._beat = self._confirmed + 1
         # Others take away who is silent for long, and a worker that leaves itself.
         sure = begun - self._shown < self._guard.pace.forget / 2 and not self.stopping
-        args: list[Argument] = [self.id, self._describe(partitions), self._beat, self._confirmed, self._epoch]
+        args: list[Argument] = [self.id, self._describe(vitals), self._beat, self._confirmed, self._epoch]
         reply = await script("beat").acall(self._redis, self._beat_keys(), [*args, int(sure)])
         self._confirmed, self._epoch = self._beat, reply[3].decode()
         self._seconds = int(reply[0])
@@ -113,10 +114,10 @@ class Fleet:
     def _beat_keys(self) -> list[str]:
         return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses, self._keys.watched]
 
-    def _describe(self, partitions: int) -> bytes:
+    def _describe(self, vitals: Vitals) -> bytes:
         return orjson.dumps({
-            "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(), "partitions": partitions,
-            "started": self._started, "at": 0, "stopping": self.stopping, "version": _VERSION,
+            "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(),
+            "started": self._started, "at": 0, "stopping": self.stopping, "version": _VERSION, **vitals.describe(),
         })  # fmt: skip
 
     def excuse(self) -> None:

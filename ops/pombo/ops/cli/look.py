@@ -12,13 +12,14 @@ from pombo.ops.cli.options import Json, examples
 from pombo.ops.cli.sources import note_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pombo.ops.cli.session import Session
     from pombo.ops.jobcount import Jobs
+    from pombo.ops.lately import Lately
     from pombo.ops.overview import Overview, WorkerView
     from pombo.ops.problems import Problem
-    from pombo.ops.top.rates import Look
+    from pombo.ops.top.rates import Look, Row
     from pombo.shared.settings import Settings
 
 STATUS_EXAMPLES = examples(
@@ -40,6 +41,17 @@ class _Seen:
     now: "Look"
     silent: set[str] | None
     jobs: "Jobs | None"
+    lately: "Mapping[str, Lately]"
+
+    @property
+    def rows(self) -> "Sequence[Row]":
+        """The sources with their rates: between two looks, else as workers' samples tell them."""
+        from pombo.ops.top.rates import Row, arranged, rows
+
+        if self.before is not None:
+            return rows(self.before, self.now)
+        views = self.now.overview.sources
+        return arranged(Row(view, self.lately[n].rates if n in self.lately else None) for n, view in views.items())
 
     @property
     def overview(self) -> "Overview":
@@ -82,6 +94,7 @@ def status(
 
 
 async def _look(session: "Session", beats: float | None) -> _Seen:
+    from pombo.ops.lately import read_lately
     from pombo.ops.overview import read_overview
     from pombo.ops.top.rates import Look
 
@@ -93,7 +106,8 @@ async def _look(session: "Session", beats: float | None) -> _Seen:
     if beats is not None:
         silent = await _silent(session, now.overview.workers, beats)
         before, now = now, await look()
-    return _Seen(before, now, silent, await asyncio.to_thread(_jobs, session.settings))
+    lately = await read_lately(session.redis, session.keys, now.overview)
+    return _Seen(before, now, silent, await asyncio.to_thread(_jobs, session.settings), lately)
 
 
 def _jobs(settings: "Settings") -> "Jobs | None":
@@ -122,11 +136,12 @@ async def _silent(session: "Session", before: "Sequence[WorkerView]", seconds: f
 
 
 def _problems(seen: _Seen) -> "list[Problem]":
+    from pombo.ops.lately import recents
     from pombo.ops.problems import job_problems, ordered, problems
 
     overview = seen.overview
     jobs = job_problems(seen.jobs) if seen.jobs else ()
-    return ordered([*problems(overview, None, overview.now), *jobs])
+    return ordered([*problems(overview, recents(seen.lately), overview.now), *jobs])
 
 
 def _document(seen: _Seen, found: "Sequence[Problem]") -> dict[str, object]:
@@ -142,10 +157,9 @@ def _show(seen: _Seen, found: "Sequence[Problem]", *, everything: bool) -> None:
     from rich.text import Text
 
     from pombo.ops.summary import summary
-    from pombo.ops.top.rates import rows
 
     screen, overview = output.console(), seen.overview
     fits = sys.stdout.isatty() and not everything
     height = screen.height - PROMPT if fits else None
-    lines = summary(overview, rows(seen.before, seen.now), found, jobs=seen.jobs, width=screen.width, height=height)
+    lines = summary(overview, seen.rows, found, jobs=seen.jobs, width=screen.width, height=height)
     output.show(Text("\n").join(lines))

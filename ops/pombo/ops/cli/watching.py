@@ -9,11 +9,14 @@ from pombo.ops.cli import output
 from pombo.ops.cli.options import examples
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redis.exceptions import RedisError
 
     from pombo.ops.cli.session import Session
     from pombo.ops.closeup import Closeup
     from pombo.ops.overview import Overview
+    from pombo.ops.problems import Recent
     from pombo.ops.top import Desk
     from pombo.ops.top.view import Change
     from pombo.shared.sources import Source
@@ -53,10 +56,13 @@ async def _top(session: "Session", interval_s: float, *, once: bool) -> None:
 
 
 def _desk(session: "Session") -> "Desk":
+    from pombo.ops.cli.deeds import whoami
     from pombo.ops.closeup import read_closeup
+    from pombo.ops.lately import read_lately, recents
     from pombo.ops.overview import read_overview
     from pombo.ops.top import Desk
     from pombo.shared import flow
+    from pombo.shared.trail import note
 
     async def read() -> "Overview":
         return await read_overview(session.redis, session.keys, await session.sources.snapshot())
@@ -65,14 +71,18 @@ def _desk(session: "Session") -> "Desk":
         return await read_closeup(session.redis, session.keys, source)
 
     async def change(wanted: "Change") -> str:
-        name = wanted.source
+        name, do = wanted.source, flow.pause if wanted.verb == "pause" else flow.resume
+        changed = await do(session.redis, session.keys, name)
+        deed = f"sources.{wanted.verb}"
+        await note(session.redis, session.keys, who=whoami(), role="shell", what=deed, subject=name)
         if wanted.verb == "pause":
-            changed = await flow.pause(session.redis, session.keys, name)
             return f"source {name} {'is paused' if changed else 'was paused already'}"
-        changed = await flow.resume(session.redis, session.keys, name)
         return f"source {name} {'sends again' if changed else 'was neither paused, parked nor broken'}"
 
-    return Desk(read, near, change, lambda error: _explain(session, error))
+    async def recent(overview: "Overview") -> "Mapping[str, Recent]":
+        return recents(await read_lately(session.redis, session.keys, overview))
+
+    return Desk(read, recent, near, change, lambda error: _explain(session, error))
 
 
 def _explain(session: "Session", error: "RedisError") -> str:

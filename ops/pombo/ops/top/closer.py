@@ -8,27 +8,21 @@ from rich.text import Text
 from pombo.ops.cli.failures import one_line
 from pombo.ops.closeup import Closeup, PartitionView
 from pombo.ops.overview import Overview
-from pombo.ops.top.columns import figure, state
-from pombo.ops.top.course import Course, blocks
+from pombo.ops.top.charts import charts
+from pombo.ops.top.columns import state
 from pombo.ops.top.rates import Row
 from pombo.ops.top.scene import Scene
-from pombo.ops.wording import age, plural, size
+from pombo.ops.wording import age, plural
 
-LABEL: Final = 10
-WIDEST: Final = 75
-"""Blocks of a chart: two looks each are the five minutes that are kept."""
-BESIDE: Final = 34
-"""Columns for the figures beside a chart."""
 ANSWERS: Final = 5
 """Answers that are shown."""
-_CHARTS: Final = (("accepted", "in"), ("delivered", "out"), ("dead", "dead"), ("waiting", "waiting"))
 
 
 def source_page(scene: Scene, row: Row, width: int) -> Iterator[Text]:
     """All lines of the page."""
     yield _facts(row)
     yield Text()
-    yield from _charts(scene.courses.get(row.view.name), row, width)
+    yield from charts(scene.closeup.history if scene.closeup else None, row, width)
     yield Text()
     yield from _letters(row, scene.closeup, scene.overview.now)
     yield Text()
@@ -41,29 +35,6 @@ def _facts(row: Row) -> Text:
     success = "never delivered" if flow.last_success is None else f"last success {_ago(flow.now, flow.last_success)}"
     parts = [state(row), view.source.url.removesuffix("/v1/batch"), limit, success]
     return Text(" · ".join(map(one_line, parts)))
-
-
-def _charts(course: Course | None, row: Row, width: int) -> Iterator[Text]:
-    """Rates, the two of the flow on one scale, and what waits, each as a line of blocks."""
-    room = max(1, min(WIDEST, width - LABEL - BESIDE))
-    series = {name: (course[name] if course else ()) for name, _ in _CHARTS}
-    flow = max([*series["accepted"], *series["delivered"]], default=0.0)
-    for name, label in _CHARTS:
-        values = series[name]
-        line = Text(f"{label:<{LABEL}}", "dim")
-        line.append(blocks(values, room, most=flow if name in {"accepted", "delivered"} else None), "not dim cyan")
-        line.append(f"  {_now(name, row)}", "not dim")
-        if values:
-            line.append(f", {figure(max(values))}{'' if name == 'waiting' else '/s'} at most")
-        yield line
-
-
-def _now(name: str, row: Row) -> str:
-    if name == "waiting":
-        drains = row.drain_s
-        told = f"{plural(row.waiting, 'event')} now, {size(row.view.ledger.queued_bytes)}"
-        return f"{told}, empty in {age(drains)}" if drains else told
-    return "-" if row.rates is None else f"{figure(getattr(row.rates, name))}/s now"
 
 
 def _letters(row: Row, closeup: Closeup | None, now: int) -> Iterator[Text]:

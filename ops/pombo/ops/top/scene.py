@@ -1,13 +1,12 @@
 """The scene: all that a frame of `top` is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pombo.ops.closeup import Closeup
 from pombo.ops.overview import Overview
 from pombo.ops.problems import Problem
-from pombo.ops.top.course import Course
 from pombo.ops.top.rates import Look, Row, rows
 from pombo.ops.top.view import View
 
@@ -26,7 +25,6 @@ class Scene:
     view: View = field(default_factory=View)
     closeup: Closeup | None = None
     """Of the source that is looked at; None as long as it was not read."""
-    courses: Mapping[str, Course] = field(default_factory=dict)
     stale: bool = False
     """Whether Redis is away, and all this is how it was before."""
     keys: bool = True

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -14,9 +14,8 @@ from rich.text import Text
 
 from pombo.ops.closeup import Closeup
 from pombo.ops.overview import Overview
-from pombo.ops.problems import Problem, away, problems
+from pombo.ops.problems import Problem, Recent, away, problems
 from pombo.ops.top.canvas import Canvas
-from pombo.ops.top.course import Courses
 from pombo.ops.top.frame import frame
 from pombo.ops.top.keyboard import Keyboard
 from pombo.ops.top.rates import Look, Row, rows
@@ -27,6 +26,8 @@ from pombo.shared.sources import Source
 
 TICK_S = 1.0
 """Between two frames while Redis is away: they say for how long."""
+RECENT_S = 20.0
+"""Between two readings of all sources' samples, which are thousands."""
 ESCAPE_S = 0.1
 """After which an Escape is that key alone; the rest of a sequence comes sooner, also over ssh."""
 CLOSE_S = 5.0
@@ -38,6 +39,8 @@ class Desk:
     """What the screen reads, and what it may do; all raise RedisError when Redis is away."""
 
     read: Callable[[], Awaitable[Overview]]
+    recent: Callable[[Overview], Awaitable[Mapping[str, Recent]]]
+    """What its samples say of the last minutes."""
     near: Callable[[Source], Awaitable[Closeup]]
     change: Callable[[Change], Awaitable[str]]
     """Does it, and says what became of it."""
@@ -51,7 +54,7 @@ async def once(desk: Desk, interval_s: float, width: int, clock: Clock | None = 
     before = Look(clock.monotonic(), await desk.read())
     await clock.sleep(interval_s)
     now = Look(clock.monotonic(), await desk.read())
-    found = problems(now.overview, None, now.overview.now)
+    found = problems(now.overview, await desk.recent(now.overview), now.overview.now)
     return frame(Scene.of(before, now, found, clock.now().astimezone(), keys=False), width)
 
 
@@ -83,7 +86,8 @@ class _Watch:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     due: asyncio.Event = field(default_factory=asyncio.Event)
     quits: bool = False
-    courses: Courses = field(default_factory=Courses)
+    recent: Mapping[str, Recent] = field(default_factory=dict)
+    recent_at: float = float("-inf")
     before: Look | None = None
     now: Look | None = None
     rows: list[Row] = field(default_factory=list)
@@ -97,8 +101,9 @@ class _Watch:
         overview = await self.desk.read()
         self.before, self.now = self.now, Look(self.clock.monotonic(), overview)
         self.rows = [*rows(self.before, self.now)]
-        self.courses.note(self.rows)
-        self.found = problems(overview, None, overview.now)
+        if self.now.at - self.recent_at >= RECENT_S:
+            self.recent, self.recent_at = await self.desk.recent(overview), self.now.at
+        self.found = problems(overview, self.recent, overview.now)
         if self.trouble:
             self.trouble = ""
             self.view = replace(self.view, said="Redis is back")
@@ -136,7 +141,7 @@ class _Watch:
         if self.trouble:
             found = [away(self.trouble, self.clock.monotonic() - self.now.at)]
         return Scene(
-            overview, self.rows, found, self.clock.now().astimezone(), self.view, self.closeup, self.courses.of,
+            overview, self.rows, found, self.clock.now().astimezone(), self.view, self.closeup,
             stale=bool(self.trouble),
         )  # fmt: skip
 

@@ -108,10 +108,10 @@ async def _newest(reader: Reader, end: str, step: int) -> AsyncIterator[DeadLett
 
 
 async def _by_table(reader: Reader, table: Table, end: str, step: int) -> AsyncIterator[DeadLetter]:
-    narrowed, _ = table.narrowed(reader.wanted)
-    first, last = await table.span(reader.wanted.start, end)
+    narrowed = replace(table.narrowed(reader.wanted)[0], always=None)
+    first, last = (0, 0) if narrowed.nothing else await table.span(reader.wanted.start, end)
     places: list[Place] = []
-    async for place in table.backwards(replace(narrowed, always=None), first, last):
+    async for place in table.backwards(narrowed, first, last):
         places.append(place)
         if len(places) == step:
             for letter in await _letters(reader, places[::-1]):

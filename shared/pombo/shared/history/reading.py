@@ -103,7 +103,11 @@ async def read_samples(redis: Redis, keys: Keys, source: Source, now: int, span:
         stored, ledger, flow, *day = await pipe.execute()
     samples = joined(_parsed(day[0] if day else ()), _parsed(stored))
     samples = [sample for sample in samples if sample.at <= now]
-    return [*samples, _of_now(samples, Ledger.parse(ledger), Flow.parse(flow, now), source)]
+    last = _of_now(samples, Ledger.parse(ledger), Flow.parse(flow, now), source)
+    if not samples and not (last.waits.queued or last.waits.in_flight):
+        # Nothing has happened since the last samples ended, or there would be others.
+        return [last._replace(slot=0, at=0, sights=()), last]
+    return [*samples, last]
 
 
 def joined(day: Sequence[Sample], recent: Sequence[Sample]) -> list[Sample]:

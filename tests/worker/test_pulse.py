@@ -2,7 +2,8 @@ from datetime import UTC, datetime
 
 from pombo.worker.metrics import Metrics
 from pombo.worker.parts import Room
-from pombo.worker.vitals import Vitals, resident_bytes
+from pombo.worker.pulse import Pulse
+from pombo.worker.vitals import resident_bytes
 
 
 class Late:
@@ -24,9 +25,9 @@ class Late:
 async def test_a_late_loop_is_seen() -> None:
     """Each sleep tells how late the loop was, what the process holds, and the CPU that it has used by then."""
     metrics, room = Metrics(), Room(limit=1000)
-    vitals = Vitals(metrics, room, Late())
+    pulse = Pulse(metrics, room, Late())
     room.used = 70
-    await vitals.sleep(1)
+    await pulse.sleep(1)
     of = metrics.registry.get_sample_value
     assert (1, 0.5) == (of("pombo_loop_lag_seconds_count"), of("pombo_loop_lag_seconds_sum"))
     assert (70, 1000) == (of("pombo_worker_buffer_bytes"), of("pombo_worker_buffer_limit_bytes"))

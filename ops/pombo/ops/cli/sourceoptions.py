@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from pombo.ops.cli import inputs, platforms
+from pombo.ops.amounts import parse_span
+from pombo.ops.cli import platforms
 
 Region = Annotated[
     str | None, typer.Option(metavar="us|eu", help="Where the workspace is; us unless an endpoint is given.")
@@ -88,7 +89,7 @@ def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that options give, by their names in the registry; those left out are not among them."""
     settings = {NAMES.get(name, name): value for name, value in options.items() if value is not None}
     if "retention_s" in settings:
-        settings["retention_s"] = inputs.parse_span(settings["retention_s"], "--retention")
+        settings["retention_s"] = parse_span(settings["retention_s"], "--retention")
     return settings
 
 

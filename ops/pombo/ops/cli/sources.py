@@ -8,6 +8,7 @@ from pombo.ops.cli import inputs, output, platforms, trial
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import Json, SourceName, Yes, examples
 from pombo.ops.cli.sourceoptions import given, takes_settings
+from pombo.ops.webhook import GATEWAY, describe_webhook
 
 if TYPE_CHECKING:
     from pombo.ops.cli.session import Session
@@ -33,7 +34,7 @@ def add(
     *,
     write_key: WriteKey,
     partitions: Annotated[int, typer.Option(metavar="N", help="Ordered streams, 1 to 256; fixed from now on.")] = 8,
-    gateway_url: platforms.GatewayUrl = platforms.GATEWAY,
+    gateway_url: platforms.GatewayUrl = GATEWAY,
     as_json: Json = False,
     **settings: Any,
 ) -> int:
@@ -52,7 +53,7 @@ def add(
         return await session.registry.add(name, key, partitions=partitions, **options)
 
     added = run(work)
-    webhook = platforms.describe_webhook(added.source, added.intake_key, gateway_url)
+    webhook = describe_webhook(added.source, added.intake_key, gateway_url)
     for warning in added.warnings:
         output.note(f"warning: {warning}")
     if as_json:

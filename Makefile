@@ -52,15 +52,16 @@ check: setup ## format, lint, types, layers, known vulnerabilities, generated re
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -c pyproject.toml -r shared producer worker ops
 	PYTHONPATH=tests $(BIN)/python -m support.dependencies constraints.txt
-	@if [ -f ops/pombo/ops/references.py ]; then \
-		echo "$(BIN)/python -m pombo.ops.references --check"; $(BIN)/python -m pombo.ops.references --check; fi
+	$(BIN)/python -m pombo.ops.references --check
+	$(BIN)/python -m pombo.ops.dashboards --check
 
 format: setup ## format the code and mend what the linter can mend
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-docs: setup ## write the generated references anew
+docs: setup ## write the generated references and dashboards anew
 	$(BIN)/python -m pombo.ops.references
+	$(BIN)/python -m pombo.ops.dashboards
 
 # Newest versions that pyproject.toml allows, in an environment of their own; the next `make` installs them.
 lock: ## pin the newest allowed versions in constraints.txt

@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text("utf-8")
 COMPOSE: Any = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
-PROMETHEUS: Any = yaml.safe_load((DEPLOY / "prometheus.yml").read_text("utf-8"))
+MONITORING = DEPLOY / "monitoring"
+PROMETHEUS: Any = yaml.safe_load((MONITORING / "prometheus.yml").read_text("utf-8"))
 UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
 SERVICES: Mapping[str, Any] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "pombo"}
@@ -62,7 +63,7 @@ def assert_settings(names: set[str]) -> None:
 def targets(job: str) -> list[str]:
     """The addresses that a scrape job names."""
     (found,) = (one for one in PROMETHEUS["scrape_configs"] if one["job_name"] == job)
-    return [target for static in found["static_configs"] for target in static["targets"]]
+    return [target for static in found.get("static_configs", ()) for target in static["targets"]]
 
 
 # -- Dockerfile -------------------------------------------------------------------------------------------------------
@@ -155,9 +156,12 @@ def test_services_stop_in_peace(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_secret_is_asked_for(name: str) -> None:
     """No secret is in the file: without one, Compose refuses to start and says where it belongs."""
-    secret = OURS[name]["environment"]["POMBO_SECRET_KEY"]
-    (words,) = re.fullmatch(r"\$\{POMBO_SECRET_KEY:\?(.+)\}", secret).groups()  # type: ignore[union-attr]
-    assert "deploy/.env" in words
+    given = OURS[name]["environment"]
+    secrets = [setting for setting in ("POMBO_SECRET_KEY", "POMBO_CONSOLE_TOKEN") if setting in given]
+    assert "POMBO_SECRET_KEY" in secrets
+    for setting in secrets:
+        (words,) = re.fullmatch(rf"\$\{{{setting}:\?(.+)\}}", given[setting]).groups()  # type: ignore[union-attr]
+        assert "deploy/.env" in words
 
 
 def test_nothing_listens_beyond_this_machine() -> None:
@@ -172,7 +176,7 @@ def test_volumes_are_declared() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", ()):
             place = volume.partition(":")[0]
-            assert (DEPLOY / place).is_file() if place.startswith(".") else place in COMPOSE["volumes"]
+            assert (DEPLOY / place).exists() if place.startswith(".") else place in COMPOSE["volumes"]
 
 
 @contextmanager
@@ -205,7 +209,7 @@ def test_redis_keeps_what_it_acknowledges() -> None:
         assert wanted == {name: client.config_get(name)[name] for name in wanted}
 
 
-# -- prometheus.yml ---------------------------------------------------------------------------------------------------
+# -- monitoring/ ---------------------------------------------------------------------------------------------------
 
 
 def test_prometheus_finds_every_worker() -> None:
@@ -220,9 +224,46 @@ def test_prometheus_sees_the_fleet() -> None:
     """The service whose metrics are on the loopback address shares Prometheus' network and is scraped there."""
     (fleet,) = (service for service in OURS.values() if service["command"] == ["up"])
     assert "service:prometheus" == fleet["network_mode"]
-    assert [f"127.0.0.1:{FLEET_PORT}"] == targets("pombo-fleet")
+    assert [f"127.0.0.1:{FLEET_PORT}"] == targets("pombo-console")
     assert [f"127.0.0.1:{fleet['environment']['POMBO_METRICS_PORT']}"] == targets("pombo-worker")
-    assert f"127.0.0.1:{FLEET_PORT}/metrics" in fleet["healthcheck"]["test"][-1]
+    assert f"127.0.0.1:{FLEET_PORT}/" in fleet["healthcheck"]["test"][-1]
+
+
+def test_prometheus_shows_the_token() -> None:
+    """The token that the console is given is the one that Prometheus reads from a file and brings along."""
+    (job,) = (one for one in PROMETHEUS["scrape_configs"] if one["job_name"] == "pombo-console")
+    (name,) = SERVICES["prometheus"]["secrets"]
+    assert {"type": "Bearer", "credentials_file": f"/run/secrets/{name}"} == job["authorization"]
+    assert COMPOSE["secrets"][name]["environment"] in OURS["fleet"]["environment"]
+
+
+def test_prometheus_and_grafana_are_given_their_files() -> None:
+    """Each path in their configuration is below a folder that is mounted there, and is in the repository."""
+    mounts = {}
+    for name in ("prometheus", "grafana"):
+        for volume in SERVICES[name]["volumes"]:
+            place, _, rest = volume.partition(":")
+            if place.startswith("."):
+                mounts[rest.partition(":")[0]] = DEPLOY / place
+    provisioning = mounts["/etc/grafana/provisioning"]
+    (provider,) = yaml.safe_load((provisioning / "dashboards" / "pombo.yml").read_text("utf-8"))["providers"]
+    (datasource,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text("utf-8"))["datasources"]
+    assert mounts["/etc/prometheus"] == MONITORING
+    assert {"overview.json", "source.json", "fleet.json"} == {
+        path.name for path in mounts[provider["options"]["path"]].iterdir()
+    }
+    home = Path(SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (mounts[str(home.parent)] / home.name).is_file()
+    assert ["127.0.0.1:9090:9090"] == SERVICES["prometheus"]["ports"]
+    assert "http://prometheus:9090" == datasource["url"]
+    assert [] == [one for one in PROMETHEUS["rule_files"] if not (MONITORING / one).is_file()]
+
+
+def test_nobody_can_sign_in_to_grafana() -> None:
+    """There is no admin whose password is the usual one, and no form to try it in."""
+    given = SERVICES["grafana"]["environment"]
+    assert "true" == given["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == given["GF_AUTH_DISABLE_LOGIN_FORM"]
+    assert "false" == given["GF_AUTH_BASIC_ENABLED"]
 
 
 def test_prometheus_sees_the_gateway() -> None:
@@ -258,7 +299,8 @@ def test_readme_names_what_there_is() -> None:
     for service, words in told:
         assert service in OURS
         assert_runs(words.split())
-    assert_runs(re.findall(r"docker run --rm pombo (\w+)", text))
+    for word in re.findall(r"docker run --rm pombo (\w+)", text):
+        assert_runs([word])
     assert set(re.findall(r"--scale (\w+)=", text)) <= set(OURS)
     assert_settings(set(re.findall(r"POMBO_[A-Z_]+", text)))
     assert [] == [link for link in re.findall(r"\]\(([^)#:]+)\)", text) if not (DEPLOY / link).exists()]

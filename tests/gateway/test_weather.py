@@ -76,6 +76,7 @@ async def test_redis_away_with_a_spool(start: Start, bot: Keyed, proxy: Proxy, r
     assert_later(await gateway.post("/v1/batch", batch, bot.intake_key), 503, "unavailable")
     metrics = (await gateway.send("GET", "/metrics")).text
     assert "pombo_spooled_events 2.0" in metrics
+    assert "pombo_spool_age_seconds 0.0" not in metrics
     proxy.listen()
     await ids_at_last(redis, {"m1", "m2", "m3"})
     assert 200 == (await gateway.post("/v1/batch", batch, bot.intake_key)).status_code

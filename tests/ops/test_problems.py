@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from ops.top.looks import NOW, look, view, worker
+from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import Head, Overview, RedisView, SourceView, WorkerView
-from pombo.ops.problems import Action, Problem, Recent, away, headline, problems, worst
+from pombo.ops.problems import Action, Problem, Recent, away, headline, job_problems, problems, worst
 from pombo.shared.deadletters import FULL
+from pombo.shared.losses import Loss, Losses
 
 LIVE = (worker("w1"),)
 PARKED = {
@@ -183,6 +185,44 @@ def test_workers_of_two_versions_are_a_note() -> None:
 def test_the_server_is_judged_too(server: dict[str, Any], expected: list[Any]) -> None:
     """Room, and whether a restart would lose what waits."""
     assert expected == told(**server)
+
+
+def test_a_server_that_evicts_is_a_warning_before_it_does() -> None:
+    """Any policy but noeviction deletes what was accepted as soon as the server is full; unseen is not told."""
+    made = found(eviction="allkeys-lru")
+    assert [("warning", "Redis may delete events")] == [(one.severity, one.what) for one in made]
+    assert "allkeys-lru" in made[0].why
+    assert [] == told(eviction="noeviction")
+    assert [] == told(eviction="")
+
+
+def test_what_workers_saw_redis_lose_stays_until_somebody_reads_it() -> None:
+    """A noted loss of the whole is critical, with the sentence of the audit."""
+    seen = overview()
+    lost = Losses((Loss("1000000-0", "emptied", {"worker": "w1"}),))
+    (one,) = problems(Overview(seen.sources, (), seen.workers, seen.redis, NOW, lost), None, NOW)
+    assert ("critical", "Redis lost events", "pombo audit") == (one.severity, one.what, one.action.command)
+    assert one.why.startswith("Redis was emptied at 1970")
+
+
+def test_a_source_that_this_pombo_cannot_read_is_told() -> None:
+    """It is left alone, by producers and workers here too: whoever runs this pombo must upgrade it."""
+    seen = overview()
+    (one,) = problems(Overview({}, ("future",), seen.workers, seen.redis, NOW), None, NOW)
+    assert ("warning", "unreadable source", True) == (one.severity, one.what, one.why.startswith("future:"))
+
+
+def test_jobs_without_a_worker_and_jobs_that_failed() -> None:
+    """The first wait until somebody acts, the second are there to be read."""
+    assert [] == [*job_problems(Jobs(3, 1, 1))]
+    made = [(one.severity, one.what, one.action.command) for one in job_problems(Jobs(2, 0, 0, 1))]
+    assert [("warning", "jobs wait", "pombo worker"), ("note", "jobs failed", "pombo jobs list")] == made
+
+
+def test_a_problem_as_json() -> None:
+    """Programs get the same words, and the command apart; none where nothing can be typed."""
+    expected = {"severity": "note", "source": "bot", "what": "held", "why": "y", "action": "wait", "command": None}
+    assert expected == Problem("note", "bot", "held", "y", Action("wait")).describe()
 
 
 def test_the_worst_comes_first() -> None:

@@ -213,9 +213,11 @@ class TestThreads:
         assert before + 2 == registry.get_sample_value("pombo_spooled_events")
         assert (registry.get_sample_value("pombo_spooled_bytes") or 0) > 100
         assert 2 == registry.get_sample_value("pombo_enqueue_seconds_count")
+        assert 0 < (registry.get_sample_value("pombo_spool_age_seconds") or 0) < DEADLINE_S
         proxy.listen()
         assert drained(folder)
         assert before == registry.get_sample_value("pombo_spooled_events")
+        assert 0 == registry.get_sample_value("pombo_spool_age_seconds")
 
     def test_drainer_ends(self, redis: Redis, make: Make, proxy: Proxy, folder: Path) -> None:
         """The drainer's thread ends with the last event, and starts again with the next."""

@@ -184,8 +184,12 @@ async def test_a_lost_answer_is_sent_again_with_the_same_id(world: World, action
     source = await world.add()
     world.sim.set_plan([{"when": {}, "answer": {"action": action}, "times": 1}])
     await world.append(source, 0, [body("a")])
-    world.start()
+    worker = world.start()
     await world.drained()
+    registry = worker.pool._tools.metrics.registry
+    assert 1 == registry.get_sample_value("pombo_suspected_duplicates_total", {"source": "bot"})
+    assert 1 == registry.get_sample_value("pombo_retry_wait_seconds_count", {"source": "bot"})
+    assert 1 == registry.get_sample_value("pombo_requests_filled_total", {"source": "bot", "reason": "drained"})
     fates = ["kept"] if action == "reset_before" else ["kept", "duplicate"]
     assert fates == [row["fate"] for row in world.sim.events()]
     await world.assert_balanced()

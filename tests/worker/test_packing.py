@@ -14,6 +14,7 @@ from pombo.worker.packing import (
     MAX_REQUEST_EVENTS,
     Share,
     Waiting,
+    filled,
     pack,
     take,
 )
@@ -80,6 +81,22 @@ def test_one_partition_claims_a_thousand_events_at_most() -> None:
     """The claim script stays short though a request may hold more."""
     (request,) = pack([Waiting(0, [(100, 5000)] * 30), Waiting(1, [(100, 5000)] * 30)])
     assert [MAX_CLAIM_EVENTS, MAX_CLAIM_EVENTS] == [share.events for share in request]
+
+
+@pytest.mark.parametrize(
+    ("expected", "entries", "max_events"),
+    [
+        ("drained", [(100, 1000)] * 3, 2500),
+        ("events", [(100, 1000)] * 11, 2500),
+        ("bytes", [(10, 100_000)] * 5, 2500),
+        ("pace", [(10, 100)] * 3, 20),
+    ],
+)
+def test_what_ended_a_requests_packing(expected: str, entries: list[tuple[int, int]], max_events: int) -> None:
+    """A request is drained unless entries of its partitions had to stay behind; then it says which limit they met."""
+    waiting = [Waiting(0, entries), Waiting(1, [(1, 10)])]
+    first, *_ = pack(waiting, max_events=max_events)
+    assert expected == filled(first, waiting, max_events=max_events)
 
 
 def test_burst_lowers_the_limit() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, get_args
 
@@ -13,13 +14,27 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
 from pombo.ops.overview import Overview, SourceView, read_overview
+from pombo.ops.servermetrics import (
+    JobsReading,
+    ServerReading,
+    jobs_families,
+    read_jobs,
+    read_server,
+    server_families,
+)
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import aconnect, redis_url
+from pombo.shared.deadletters import REASONS
+from pombo.shared.errors import ConfigurationError
 from pombo.shared.flow import State
+from pombo.shared.logs import get_logger
+from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
 from pombo.shared.settings import Settings
 from pombo.worker.membership import PACE, Membership, Pace
+
+log = get_logger("pombo.fleet")
 
 STATES: Final[Sequence[str]] = get_args(State)
 
@@ -33,10 +48,15 @@ class Reading:
     """Ids of the workers that beat."""
     unowned: Mapping[str, int]
     """By source, the partitions with events that no living worker holds."""
+    losses: Losses
+    """What workers saw Redis lose, beside what sources tell themselves."""
+    server: ServerReading
+    jobs: JobsReading | None
+    """None where jobs have no Redis, or theirs is away."""
 
 
 class FleetCollector(Collector):
-    """Read the installation anew at each scrape; raises what the client raises when Redis is away.
+    """Read the installation anew at each scrape; without Redis it shows that alone, and no zeros for the rest.
 
     Whether a worker lives takes two looks, and scrapes are these: as workers do of each other, it believes
     that one lives until its beat has not moved for 8 s. The first scrape believes it of all, and so does the
@@ -58,10 +78,11 @@ class FleetCollector(Collector):
         """The families with the values of this moment."""
         try:
             return families(asyncio.run(self._read()))
-        except RedisError:
+        except (RedisError, OSError) as error:
+            log.warning("fleet.unreadable", error=f"{type(error).__name__}: {error}")
             with self._guard:
                 self._membership.excuse(self._clock.monotonic())
-            raise
+            return families(None, up=False)
 
     async def _read(self) -> Reading:
         redis = aconnect(redis_url(self._settings))
@@ -70,9 +91,17 @@ class FleetCollector(Collector):
             snapshot = await Registry(redis, keys, self._secrets).snapshot()
             overview = await read_overview(redis, keys, snapshot)
             live = self._live(overview)
-            return Reading(overview, live, _unowned(overview, live))
+            return Reading(
+                overview, live, _unowned(overview, live), await read_fleet_losses(redis, keys),
+                await read_server(redis), await asyncio.to_thread(self._jobs),
+            )  # fmt: skip
         finally:
             await redis.aclose()
+
+    def _jobs(self) -> JobsReading | None:
+        with suppress(ConfigurationError, RedisError, OSError):
+            return read_jobs(self._settings)
+        return None
 
     def _live(self, overview: Overview) -> set[str]:
         # Scrapes may overlap, each in a thread of its own.
@@ -96,8 +125,8 @@ def _unowned(overview: Overview, live: Set[str]) -> dict[str, int]:
     return {name: sum(head.owner not in live for head in view.heads) for name, view in views}
 
 
-def families(reading: Reading | None) -> list[Metric]:
-    """Every family of the fleet; without values when there is no reading."""
+def families(reading: Reading | None, *, up: bool | None = None) -> list[Metric]:
+    """Every family of the fleet; without values when there is no reading, but for whether Redis is `up`."""
     views = list(reading.overview.sources.values()) if reading else []
     unowned = _gauge(
         "pombo_partitions_unowned",
@@ -105,9 +134,15 @@ def families(reading: Reading | None) -> list[Metric]:
         (((name,), count) for name, count in (reading.unowned if reading else {}).items()),
     )
     workers = GaugeMetricFamily("pombo_workers", "Workers whose beat moved lately.")
+    noted = GaugeMetricFamily(
+        "pombo_losses_noted", "Times that workers saw Redis emptied or older, until acknowledged by an audit."
+    )
     if reading:
         workers.add_metric([], len(reading.live))
-    return [*_counters(views), *_gauges(views), unowned, workers]
+        noted.add_metric([], len(reading.losses.notes))
+    server = server_families(up if reading is None else True, reading.server if reading else None)
+    jobs = jobs_families(reading.jobs if reading else None)
+    return [*_counters(views), *_gauges(views), unowned, workers, noted, *server, *jobs]
 
 
 def _counters(views: Sequence[SourceView]) -> Iterator[Metric]:
@@ -130,7 +165,12 @@ def _counters(views: Sequence[SourceView]) -> Iterator[Metric]:
     yield _counter(
         "pombo_dead_events",
         "Events that became dead letters, ever.",
-        (((v.name, reason), count) for v in views for reason, count in v.ledger.died_by_reason.items()),
+        # Zeros too: a counter that begins with its first event has no increase to alert on.
+        (
+            ((v.name, reason), count)
+            for v in views
+            for reason, count in (dict.fromkeys(REASONS, 0) | dict(v.ledger.died_by_reason)).items()
+        ),
         ["reason"],
     )
     yield _counter(
@@ -144,11 +184,14 @@ def _hold(view: SourceView) -> float:
     return max(0.0, ((view.flow.hold_until or 0) - view.flow.now) / 1000)
 
 
+def _lost(view: SourceView) -> int:
+    return max(view.ledger.forgotten, view.ledger.fallen)
+
+
 def _imbalance(view: SourceView) -> int:
     ledger = view.ledger
     became = (ledger.delivered, ledger.deduplicated, ledger.dead, ledger.discarded, ledger.erased)
-    lost = max(ledger.forgotten, ledger.fallen)
-    return ledger.accepted - sum(became) - ledger.queued - ledger.in_flight + lost
+    return ledger.accepted - sum(became) - ledger.queued - ledger.in_flight + _lost(view)
 
 
 _SIMPLE: Final[Sequence[tuple[str, str, Callable[[SourceView], float]]]] = (
@@ -157,6 +200,11 @@ _SIMPLE: Final[Sequence[tuple[str, str, Callable[[SourceView], float]]]] = (
         "pombo_queue_bytes",
         "Compressed bytes of record batches in Redis.",
         lambda v: v.ledger.queued_bytes,
+    ),
+    (
+        "pombo_queue_limit_bytes",
+        "Bytes of record batches that the source may have in Redis; 0 is no limit.",
+        lambda v: v.source.backlog_bytes,
     ),
     (
         "pombo_in_flight_events",
@@ -179,12 +227,33 @@ _SIMPLE: Final[Sequence[tuple[str, str, Callable[[SourceView], float]]]] = (
         "Accepted events less all that they became, and what Redis forgot unacknowledged; not 0 is a defect.",
         _imbalance,
     ),
+    (
+        "pombo_lost_events",
+        "Events that Redis is known to have lost, at least, until an audit acknowledges it.",
+        _lost,
+    ),
+    ("pombo_dead_letter_bytes", "Bytes of the dead letters held now.", lambda v: v.ledger.dead_bytes),
+    (
+        "pombo_dead_letter_limit_bytes",
+        "Bytes of dead letters at which the source is parked; 0 is no limit.",
+        lambda v: v.source.dead_bytes,
+    ),
+    (
+        "pombo_partitions_blocked",
+        "Partitions that wait for a person, as what they hold cannot be read; 1 if it is the source's key.",
+        lambda v: len(v.flow.blocked),
+    ),
 )
 
 
 def _gauges(views: Sequence[SourceView]) -> Iterator[Metric]:
     for name, text, value in _SIMPLE:
         yield _gauge(name, text, (((view.name,), value(view)) for view in views))
+    yield _gauge(
+        "pombo_last_success_age_seconds",
+        "Seconds since Segment last took a request; not there before the first.",
+        (((v.name,), (v.flow.now - v.flow.last_success) / 1000) for v in views if v.flow.last_success is not None),
+    )
     yield _gauge(
         "pombo_dead_letters",
         "Events held as dead letters now.",

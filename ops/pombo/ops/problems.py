@@ -4,10 +4,11 @@ Every screen begins with these: the console, `pombo status` and `pombo top` say 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import Overview, SourceView
 from pombo.ops.wording import age, plural, size
 from pombo.shared.deadletters import FULL
@@ -61,6 +62,17 @@ class Problem:
         subject = f"{self.source} — " if self.source else ""
         return f"{subject}{self.what}: {self.why} → {self.action.words}"
 
+    def describe(self) -> dict[str, Any]:
+        """The problem's part of `status --json`."""
+        return {
+            "severity": self.severity,
+            "source": self.source,
+            "what": self.what,
+            "why": self.why,
+            "action": self.action.words,
+            "command": self.action.command or None,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Recent:
@@ -85,6 +97,11 @@ def problems(overview: Overview, history: Mapping[str, Recent] | None, now: int)
     found = [*_fleet(overview, now), *_server(overview)]
     for view in overview.sources.values():
         found += _source(view, (history or {}).get(view.name), overview, now)
+    return ordered(found)
+
+
+def ordered(found: Iterable[Problem]) -> list[Problem]:
+    """The worst first, then by source; those of the whole installation before any source's."""
     return sorted(found, key=lambda one: (RANKS[one.severity], one.source or "", one.what))
 
 
@@ -107,6 +124,21 @@ def worst(found: Sequence[Problem]) -> Severity | None:
     return min((one.severity for one in found), key=RANKS.__getitem__, default=None)
 
 
+def orphans(view: SourceView, live: Set[str], now: int) -> int:
+    """A source's partitions whose events waited for long, and that no worker of `live` holds, at `now` (ms)."""
+    return sum(head.owner not in live and (now - head.at) / 1000 > ORPHAN_S for head in view.heads)
+
+
+def job_problems(jobs: Jobs) -> Iterator[Problem]:
+    """What is wrong with the control plane's jobs."""
+    if jobs.open and not jobs.workers:
+        told = f"{plural(jobs.open, 'job')} and no worker that does any"
+        yield Problem("warning", None, "jobs wait", told, Action("start a worker, without --no-jobs", "pombo worker"))
+    if jobs.failed:
+        told = f"{plural(jobs.failed, 'job')} of the last week ended with an error"
+        yield Problem("note", None, "jobs failed", told, Action("read why", "pombo jobs list", "/jobs"))
+
+
 def away(words: str, for_s: float | None) -> Problem:
     """Redis does not answer: `words` say why, `for_s` seconds since it did last (None: never since we started)."""
     since = "" if for_s is None else f", last heard {age(for_s)} ago"
@@ -127,11 +159,11 @@ def _fleet(overview: Overview, now: int) -> Iterator[Problem]:
         yield Problem(severity, None, "no worker lives", told, Action("start a worker", "pombo worker"))
     elif silent:
         told = f"{_listed(silent)} did not say goodbye and beats no more; others take over its partitions"
-        yield Problem("warning", None, "worker silent", told, Action("see why it ended", "pombo status", "/workers"))
+        yield Problem("warning", None, "worker silent", told, Action("see why it ended", "pombo doctor", "/workers"))
     versions = sorted({worker.version for worker in alive if worker.version})
     if len(versions) > 1:
         told = f"workers run {_listed(versions)}"
-        yield Problem("note", None, "mixed versions", told, Action("finish the roll-out", "pombo status", "/workers"))
+        yield Problem("note", None, "mixed versions", told, Action("finish the roll-out", "", "/workers"))
     if overview.unreadable:
         told = f"{_listed(overview.unreadable)}: stored in a form that this pombo does not know"
         yield Problem("warning", None, "unreadable source", told, Action("upgrade pombo here", "pombo doctor"))
@@ -147,6 +179,13 @@ def _server(overview: Overview) -> Iterator[Problem]:
         )
         action = Action("free memory, or raise maxmemory", "pombo dead discard", "/dead")
         yield Problem(severity, None, "Redis is nearly full", told, action)
+    if server.eviction not in {"", "noeviction"}:
+        told = f"maxmemory-policy is {server.eviction}: when it is full it deletes accepted events and remembered ids"
+        action = Action("set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction")
+        yield Problem("warning", None, "Redis may delete events", told, action)
+    for told in overview.losses.fleet_sentences():
+        action = Action("read the audit, then acknowledge it", "pombo audit")
+        yield Problem("critical", None, "Redis lost events", told, action)
     if server.persistence == "none":
         told = "it writes nothing to disk, so a restart loses what waits"
         yield Problem("note", None, "Redis keeps nothing", told, Action("turn appendonly on", "pombo doctor"))
@@ -169,10 +208,10 @@ def _gate(view: SourceView, now: int) -> Iterator[Problem]:
     waiting = plural(_waiting(view), "event")
     if flow.parked is not None:
         since = "" if flow.parked_at is None else f" (since {age((now - flow.parked_at) / 1000)})"
-        why = f"{_plain(flow.parked)}{since}; {waiting} wait"
+        why = f"{plain(flow.parked)}{since}; {waiting} wait"
         yield Problem("critical", name, "parked", why, _parked_action(name, flow.parked))
     elif flow.blocked:
-        why = f"{_plain(flow.reason or '')}; {waiting} wait"
+        why = f"{plain(flow.reason or '')}; {waiting} wait"
         yield Problem("critical", name, "blocked", why, Action("upgrade or repair", "pombo doctor", f"/sources/{name}"))
     elif flow.paused:
         severity: Severity = "warning" if _waiting(view) else "note"
@@ -181,7 +220,7 @@ def _gate(view: SourceView, now: int) -> Iterator[Problem]:
     elif flow.held_until is not None:
         left = (flow.held_until.timestamp() * 1000 - now) / 1000
         why = f"Segment asked to wait {age(max(0.0, left))} more; {waiting} wait, and it goes on by itself"
-        yield Problem("note", name, "held", why, Action("wait", "pombo status", f"/sources/{name}"))
+        yield Problem("note", name, "held", why, Action("wait", "", f"/sources/{name}"))
     elif flow.broken_at is not None:
         broken_s = max(0.0, (now - flow.broken_at) / 1000)
         long = broken_s >= BROKEN_LONG_S
@@ -240,9 +279,9 @@ def _lateness(view: SourceView, recent: Recent | None, overview: Overview, now: 
     if view.state != "active" or view.flow.blocked or oldest is None or not live:
         return
     waited = max(0.0, (now - oldest) / 1000)
-    orphans = sum(head.owner not in live and (now - head.at) / 1000 > ORPHAN_S for head in view.heads)
-    if orphans:
-        told = f"{plural(orphans, 'partition')} with events are nobody's; the oldest event waits for {age(waited)}"
+    alone = orphans(view, live, now)
+    if alone:
+        told = f"{plural(alone, 'partition')} with events are nobody's; the oldest event waits for {age(waited)}"
         yield Problem("critical", name, "not taken over", told, Action("see the workers", "pombo doctor", "/workers"))
     elif waited >= LATE_S:
         drain = recent and recent.drain_s
@@ -288,6 +327,6 @@ def _listed(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _plain(reason: str) -> str:
+def plain(reason: str) -> str:
     """A stored reason without the command that it ends with: that is the action's part."""
     return re.sub(r"; ?`[^`]*`$", "", reason)

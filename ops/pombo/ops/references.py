@@ -16,35 +16,42 @@ from pombo.shared import keys
 from pombo.shared.settings import Settings
 
 FOLDER = Path("docs/reference")
+Pages = Mapping[str, Callable[[], str]]
+"""File names, and what makes each."""
 
 _MADE = "<!-- Made by `python -m pombo.ops.references`; edit the code that it is made from. -->"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the references below the current folder, or check them; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pombo.ops.references", description="Make docs/reference/.")
+    return make("pombo.ops.references", FOLDER, REFERENCES, argv)
+
+
+def make(module: str, folder: Path, pages: Pages, argv: Sequence[str] | None = None) -> int:
+    """Write files that `module` makes, or check them, as the words of a command line say; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=f"Make {folder}/.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 naming stale files")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where they are [%(default)s]")
+    parser.add_argument("--folder", type=Path, default=folder, help="where they are [%(default)s]")
     options = parser.parse_args(argv)
     if not options.check:
-        write(options.folder)
+        write(options.folder, pages)
         return 0
-    stale = find_stale(options.folder)
+    stale = find_stale(options.folder, pages)
     for path in stale:
-        sys.stderr.write(f"{path} is stale; `python -m pombo.ops.references` makes it anew\n")
+        sys.stderr.write(f"{path} is stale; `python -m {module}` makes it anew\n")
     return 1 if stale else 0
 
 
-def write(folder: Path) -> None:
-    """Write every reference."""
+def write(folder: Path, pages: Pages) -> None:
+    """Write every page."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, make in REFERENCES.items():
-        (folder / name).write_text(make(), "utf-8")
+    for name, text in pages.items():
+        (folder / name).write_text(text(), "utf-8")
 
 
-def find_stale(folder: Path) -> list[Path]:
-    """The references that are missing or not what the code says."""
-    return [folder / name for name, make in REFERENCES.items() if _read(folder / name) != make()]
+def find_stale(folder: Path, pages: Pages) -> list[Path]:
+    """The files that are missing or not what the code says."""
+    return [folder / name for name, text in pages.items() if _read(folder / name) != text()]
 
 
 def _read(path: Path) -> str | None:
@@ -186,7 +193,7 @@ def metrics_page() -> str:
     from pombo.worker.metrics import Metrics
 
     worker = declared(vars(Metrics(CollectorRegistry())).values())
-    producer = declared(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values())
+    producer = declared(flat(vars(PrometheusMetrics(prometheus_client, CollectorRegistry())).values()))
     gateway = declared([GatewayMetrics(CollectorRegistry()).requests])
     return _page(
         "Metrics",
@@ -205,6 +212,12 @@ def metrics_page() -> str:
         "their sums.",
         _metrics(gateway),
     )
+
+
+def flat(things: Iterable[Any]) -> Iterator[Any]:
+    """The things, and those that are in lists among them."""
+    for thing in things:
+        yield from thing if isinstance(thing, list) else [thing]
 
 
 def declared(things: Iterable[Any]) -> list[tuple[str, str, tuple[str, ...], str]]:
@@ -249,7 +262,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-REFERENCES: Mapping[str, Callable[[], str]] = {
+REFERENCES: Pages = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "metrics.md": metrics_page,

@@ -13,12 +13,11 @@ from prometheus_client.registry import Collector
 
 from pombo.gateway.answers import Answer
 from pombo.gateway.exchange import Exchange
-from pombo.producer import spools
-from pombo.producer.metrics import PrometheusMetrics
+from pombo.producer.metrics import SPOOL, PrometheusMetrics
 from pombo.shared.crewmetrics import FOLDER, CrewCollector
 
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-_SPOOLED = ("pombo_spooled_events", "pombo_spooled_bytes")
+_SPOOL = frozenset(name for name, _, _ in SPOOL)
 
 
 class Metrics:
@@ -60,6 +59,6 @@ class _Crew(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of this moment."""
-        yield from (family for family in self._files.collect() if family.name not in _SPOOLED)
-        for name, value in zip(_SPOOLED, spools.totals(), strict=True):
-            yield GaugeMetricFamily(name, f"{name.rpartition('_')[2].title()} in the spool.", value)
+        yield from (family for family in self._files.collect() if family.name not in _SPOOL)
+        for name, text, value in SPOOL:
+            yield GaugeMetricFamily(name, text, value())

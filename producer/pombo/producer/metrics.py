@@ -5,7 +5,7 @@ import math
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -15,6 +15,22 @@ from pombo.producer.receipts import Reason
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BYTES = (128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768)
+
+
+SPOOL: Sequence[tuple[str, str, Callable[[], float]]] = (
+    ("pombo_spooled_events", "Events in the spools that this process shares.", lambda: float(spools.totals()[0])),
+    (
+        "pombo_spooled_bytes",
+        "Bytes of the events in the spools that this process shares.",
+        lambda: float(spools.totals()[1]),
+    ),
+    (
+        "pombo_spool_age_seconds",
+        "Age of the oldest event in these spools; 0 when there is none.",
+        lambda: float(spools.age_s()),
+    ),
+)
+"""Gauges of the spool: name, meaning, and what is asked for the value of this moment."""
 
 
 # Held at a fork, so that no child inherits a lock of prometheus-client that the flusher had taken.
@@ -70,11 +86,9 @@ class PrometheusMetrics:
             buckets=_BYTES,
             registry=registry,
         )
-        for name, what, index in (("events", "Events", 0), ("bytes", "Bytes of the events", 1)):
-            gauge = client.Gauge(
-                f"pombo_spooled_{name}", f"{what} in the spools that this process shares.", registry=registry
-            )
-            gauge.set_function(lambda index=index: float(spools.totals()[index]))
+        self._spool = [client.Gauge(name, text, registry=registry) for name, text, _ in SPOOL]
+        for gauge, (_, _, value) in zip(self._spool, SPOOL, strict=True):
+            gauge.set_function(value)
 
     def accepted(self, source: str, events: Sequence[Pending], now: float) -> None:
         """Observe each event's wait and size."""

@@ -32,6 +32,7 @@ NOTICE_S = 10.0
 _FREE_PAGES = 64
 """Pages without use that an emptied spool may keep."""
 _TOTALS = "SELECT total(events), total(bytes) FROM sources"
+_OLDEST = "SELECT spooled_at FROM events ORDER BY id LIMIT 1"
 _LEFT = "SELECT 1 FROM sources WHERE events > 0 LIMIT 1"
 
 
@@ -106,6 +107,13 @@ class Spool:
             found = (0, 0) if database is None else database.execute(_TOTALS).fetchone()
             self._totals = int(found[0]), int(found[1])
         return self._totals
+
+    def age_s(self) -> float:
+        """Seconds that the oldest event here has waited, 0 without one, and while it cannot be read. Never raises."""
+        with suppress(SpoolError), self._looks.read() as database:
+            row = None if database is None else database.execute(_OLDEST).fetchone()
+            return 0.0 if row is None else max(0.0, self._now() - float(row[0]))
+        return 0.0
 
     def put(
         self,

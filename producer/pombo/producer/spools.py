@@ -69,6 +69,11 @@ def totals() -> tuple[int, int]:
     return sum(events for events, _ in found), sum(size for _, size in found)
 
 
+def age_s() -> float:
+    """Seconds that the oldest event in these folders has waited; 0 without one."""
+    return max((keeper.spool.age_s() for keeper in list(_keepers.values())), default=0.0)
+
+
 def at_exit() -> None:
     """Leave the spools in order: no drainer begins anything, no connection stays open."""
     for keeper in list(_keepers.values()):

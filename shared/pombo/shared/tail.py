@@ -84,7 +84,7 @@ class Seen:
             if told.pop("v") != _VERSION or told["fate"] not in FATES:
                 return None
             return cls(**{**told, "at": moment(told["at"]), "payload": fields.get(b"b", b"")})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def header(self) -> bytes:

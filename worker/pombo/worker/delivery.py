@@ -65,6 +65,7 @@ class Tools:
     delivered_log: "BoundLogger" = log
     """For the lines of requests that Segment took."""
     signals: Signals = field(default_factory=Signals)
+    """What is noted for the console."""
 
 
 class Lane(Protocol):
@@ -256,10 +257,11 @@ class Delivery:
         return answer, verdict
 
     def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
-        return {
+        attempt: Attempt = {
             "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
             "duration_s": round(seconds, 3), "note": answer.text()[:200],
         }  # fmt: skip
+        return attempt if answer.status is not None else {**attempt, "unknown": verdict.unknown}
 
     def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
         metrics, name = self.lane.tools.metrics, self.lane.source.name
@@ -268,9 +270,15 @@ class Delivery:
         metrics.request_events.labels(name).observe(chunk.events)
         metrics.request_bytes.labels(name).observe(len(request.body))
         delivered = verdict.outcome is Outcome.DELIVERED
-        if not delivered:
-            metrics.retries.labels(name, verdict.outcome.value).inc()
         self.lane.tools.signals.requested(name, answer.status, delivered=delivered)
+        if delivered:
+            # What was sent before, and never answered, may have arrived then too.
+            if again := sum(len(indices) for part, indices in chunk.slices if part.unknown_since):
+                metrics.resent.labels(name).inc(again)
+        else:
+            metrics.retries.labels(name, verdict.outcome.value).inc()
+            if verdict.wait is not None:
+                metrics.retry_wait_seconds.labels(name).observe(verdict.wait)
         # What Segment took can hold no secret, and is the line that comes by the hundred a second.
         told = self.lane.tools.delivered_log if delivered else log
         told.info(
@@ -331,6 +339,7 @@ class Delivery:
         breaker = await self.lane.store.fail(self._sent_at, why, late=answer.late)
         self._failed = self._tried = True
         if breaker.opened:
+            self.lane.tools.metrics.breaker_opened.labels(self.lane.source.name).inc()
             log.warning("source.broken", source=self.lane.source.name, reason=why)
         return breaker.broken
 

@@ -11,7 +11,7 @@ from pombo.shared.sources import Source
 from pombo.worker.delivery import Delivery, Tools
 from pombo.worker.holding import Holding
 from pombo.worker.limit import Closed
-from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS, Share, pack
+from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS, Share, filled, pack
 from pombo.worker.parts import Part
 from pombo.worker.readahead import ReadAhead
 from pombo.worker.store import Claim, SourceStore, new_token
@@ -219,9 +219,11 @@ class Lane:
             return
         idle = [h for h in self.holdings.values() if h.part is None and h.ahead and self._wanted(h)]
         idle = [h for h in idle if not (h.claiming or h.fresh)]
-        for shares in pack([holding.waiting() for holding in idle], max_events=self._most()) if idle else ():
+        waiting, most = [holding.waiting() for holding in idle], self._most()
+        for shares in pack(waiting, max_events=most) if idle else ():
             if len(self._claims) >= self._abreast(shares):
                 return
+            self.tools.metrics.filled.labels(self.source.name, filled(shares, waiting, max_events=most)).inc()
             self._begin(shares)
 
     def _abreast(self, shares: Sequence[Share]) -> int:

@@ -6,11 +6,15 @@ counts raw bytes; 475,000 leaves room for the frame, as its own SDKs do.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 MAX_REQUEST_BYTES = 475_000
 MAX_REQUEST_EVENTS = 2_500
 MAX_CLAIM_EVENTS = 1_000
 """Ids that one partition claims at once, so that a claim script stays short."""
+
+
+Fill = Literal["drained", "events", "bytes", "pace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,25 @@ def take(waiting: Waiting, *, max_events: int = MAX_CLAIM_EVENTS, max_bytes: int
             break
         count, events, size = count + 1, events + more_events, size + more_bytes + 1
     return Share(waiting.partition, count, events, size)
+
+
+def filled(shares: Sequence[Share], waiting: Sequence[Waiting], *, max_events: int = MAX_REQUEST_EVENTS) -> Fill:
+    """What ended a request's packing: nothing more waited in its partitions, or which limit the next entry met.
+
+    Args:
+        shares: the request, as `pack` made it.
+        waiting: all that it was made from.
+        max_events: as for `pack`; below Segment's own it is a pace of ours.
+    """
+    entries = {one.partition: one.entries for one in waiting}
+    cut = [share for share in shares if share.entries < len(entries[share.partition])]
+    if not cut:
+        return "drained"
+    claim = min(max_events, MAX_CLAIM_EVENTS)
+    by_events = any(share.events + entries[share.partition][share.entries][0] > claim for share in cut)
+    if not by_events:
+        return "bytes"
+    return "pace" if max_events < MAX_CLAIM_EVENTS else "events"
 
 
 def pack(waiting: Sequence[Waiting], *, max_events: int = MAX_REQUEST_EVENTS) -> list[list[Share]]:

@@ -20,6 +20,7 @@ from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.lane import Lane
 from pombo.worker.limit import Limit, limit_of
 from pombo.worker.link import Link
+from pombo.worker.pulse import Pulse
 from pombo.worker.reporter import Reporter
 from pombo.worker.rounds import Round, turn
 from pombo.worker.store import SourceStore, new_token
@@ -67,6 +68,7 @@ class Pool:
         self._link = Link(redis, tools.clock, tools.metrics)
         self._watch = Watch(self._link, keys, self.fleet.id, tools.clock)
         self._reporter = Reporter(redis, keys, tools.signals, tools.clock, lambda: self.fleet.seconds)
+        self._pulse = Pulse(tools.metrics, tools.room, tools.clock)
         self._version = -1
         self._nudged = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -125,7 +127,7 @@ class Pool:
                     self._watch.keep(lives)
             self._peeks_due = True
             self._nudged.set()
-            await self._tools.clock.sleep(self._guard.pace.beat)
+            await self._pulse.sleep(self._guard.pace.beat)
 
     def _vitals(self) -> Vitals:
         holdings = [holding for lane in self.lanes.values() for holding in lane.holdings.values()]

@@ -191,7 +191,7 @@ class SourceStore:
         limit = self.limit.own
         plan = {
             "incarnation": self.source.incarnation, "rate": limit.rate, "burst": limit.burst, "table": table.version,
-            "generations": len(table.generations), "ttl": int(self.source.window_s * 2000),
+            "generations": len(table.generations), "ttl": table.lifetime(int(self.source.window_s * 1000)),
             "crowded": table.generations[0].crowded, "parts": [_claim_part(part) for part in parts],
         }  # fmt: skip
         keys = [self._keys.ledger, self._keys.flow, self._keys.rate, self._keys.ids]

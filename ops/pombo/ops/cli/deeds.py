@@ -16,9 +16,9 @@ CHANGES: Final = frozenset({
 })  # fmt: skip
 """Commands that change something, or take people's data away."""
 READS: Final = frozenset({
-    "up", "demo", "worker", "gateway", "simulator", "sources.list", "sources.show", "send", "blip.check",
-    "quickbot.check", "quickbot.credentials", "status", "top", "doctor", "trace", "dead.list", "dead.show", "dead.groups",
-    "jobs.list", "jobs.show", "secret", "config", "console",
+    "up", "demo", "worker", "gateway", "simulator", "console", "sources.list", "sources.show", "send", "blip.check",
+    "quickbot.check", "quickbot.credentials", "status", "top", "doctor", "trace", "dead.list", "dead.show",
+    "dead.groups", "jobs.list", "jobs.show", "secret", "config",
 })  # fmt: skip
 """All the others: they look, run, or bring events in."""
 _ONLY_IF: Final = {"audit": "acknowledge"}
@@ -29,9 +29,10 @@ _SUBJECT: Final = ("name", "letter_id", "job_id", "source")
 _TOLD: Final = frozenset({
     "region", "partitions", "rate", "burst", "rate_group", "max_age", "window", "backlog_bytes", "dead_bytes",
     "ids_limit", "retention", "redrive_after_outage", "blip", "message_bodies", "identity", "perspective", "tickets",
-    "intake", "force", "discard", "source", "reason", "event", "since", "until", "group", "limit", "yes_older",
+    "intake", "force", "discard", "source", "reason", "event", "since", "until", "of_group", "limit", "older",
     "acknowledge",
 })  # fmt: skip
+_NOTHING: Final[tuple[object, ...]] = (None, "", [], ())
 _GIVEN: Final = frozenset({"user", "message_id", "write_key", "endpoint", "intake_header", "bot", "file"})
 """Options of which is told that they were given, and no more."""
 
@@ -58,7 +59,7 @@ def deed(name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | No
     if any(given.get(option) for option in _UNLESS) or (name in _ONLY_IF and not given.get(_ONLY_IF[name])):
         return None
     subject = next((str(given[one]) for one in _SUBJECT if given.get(one)), "")
-    said = {option: value for option, value in given.items() if value not in (None, False, [], "")}
+    said = {option: value for option, value in given.items() if value not in _NOTHING and value is not False}
     detail = {option: value for option, value in said.items() if option in _TOLD and str(value) != subject}
     return subject, detail | {option: "given" for option in said if option in _GIVEN}
 

@@ -48,6 +48,8 @@ class Attempt(TypedDict):
     """HTTP status; None when there was no answer."""
     outcome: str
     duration_s: NotRequired[float]
+    unknown: NotRequired[bool]
+    """Where there was no answer, whether Segment may have got the events all the same."""
     note: NotRequired[str]
 
 
@@ -254,7 +256,7 @@ def _parsed(payload: bytes) -> Any:
     except orjson.JSONDecodeError:
         pass
     try:
-        parsed = json.loads(payload, parse_constant=str)
+        parsed = json.loads(payload.decode(), parse_constant=str)
         orjson.dumps(parsed)  # What cannot be shown as JSON is shown as text.
     except (ValueError, TypeError, RecursionError):
         return None

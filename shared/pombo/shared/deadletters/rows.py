@@ -84,6 +84,11 @@ class Wanted:
     always: int | None = None
     """Number of the group whose letters are always wanted, as nobody can say what they are."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether no row can be like that."""
+        return self.groups is not None and not self.groups and self.always is None
+
 
 class Rows:
     """A run of rows, and those in it that are wanted; all by columns, at the speed of C."""
@@ -123,6 +128,8 @@ class Rows:
 
     def wanted(self, wanted: Wanted) -> list[int]:
         """Places of the rows that are wanted, ascending."""
+        if wanted.nothing:
+            return []
         places = self._by_hash(wanted)
         if places is None:
             return self._by_group(wanted)

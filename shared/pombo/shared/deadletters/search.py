@@ -108,10 +108,10 @@ async def _newest(reader: Reader, end: str, step: int) -> AsyncIterator[DeadLett
 
 
 async def _by_table(reader: Reader, table: Table, end: str, step: int) -> AsyncIterator[DeadLetter]:
-    narrowed, _ = table.narrowed(reader.wanted)
-    first, last = await table.span(reader.wanted.start, end)
+    narrowed = replace(table.narrowed(reader.wanted)[0], always=None)
+    first, last = (0, 0) if narrowed.nothing else await table.span(reader.wanted.start, end)
     places: list[Place] = []
-    async for place in table.backwards(replace(narrowed, always=None), first, last):
+    async for place in table.backwards(narrowed, first, last):
         places.append(place)
         if len(places) == step:
             for letter in await _letters(reader, places[::-1]):
@@ -150,7 +150,8 @@ async def _counted(reader: Reader, table: Table, cutoff: int) -> Counts:
     if whole:
         total += _sums({number: table.groups[number].count for number in sure}, stuck)
     places: list[Place] = []
-    async for start, rows in table.runs(*await table.span(wanted.start, wanted.end)):
+    span = await table.span(wanted.start, wanted.end) if sure or read.groups else (0, 0)
+    async for start, rows in table.runs(*span):
         total += Counts(older=_older(rows, sure - stuck, cutoff))
         total += Counts() if whole else _sums(_within(rows, sure), stuck)
         places += [(start + place, rows.id(place)) for place in rows.wanted(read)] if read.groups else []

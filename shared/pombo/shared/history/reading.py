@@ -19,6 +19,8 @@ from pombo.shared.sources import Source
 
 _ABREAST = 8
 """Sources read at the same time: enough to hide the way to Redis."""
+_LATEST = 32
+"""Samples of five minutes, and some to spare."""
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,18 @@ async def read_history(redis: Redis, keys: Keys, sources: Iterable[Source], span
     for start in range(0, len(wanted), _ABREAST):
         some = wanted[start : start + _ABREAST]
         found += await asyncio.gather(*(read_samples(redis, keys, source, now, span) for source in some))
-    states = {
-        source.name: within(spans(sight for sample in samples for sight in sample.sights), grid.begin)
-        for source, samples in zip(wanted, found, strict=True)
-    }
-    return History(now, grid, lay(found, grid), {name: some for name, some in states.items() if some})
+    # It takes a while for many sources, and whoever asks has others to serve.
+    series = await asyncio.to_thread(lay, found, grid)
+    states = {source.name: _states(samples, grid) for source, samples in zip(wanted, found, strict=True)}
+    return History(now, grid, series, {name: some for name, some in states.items() if some})
 
 
 async def read_samples(redis: Redis, keys: Keys, source: Source, now: int, span: Width) -> list[Sample]:
     """Read one source's samples, in order of time; the last is of `now`, in ms of Redis' clock."""
     of = keys.of(source.name)
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.lrange(of.history, 0, -1)
+        # Those that are not in the day yet are of the same five minutes.
+        pipe.lrange(of.history, -_LATEST if span == "24h" else 0, -1)
         pipe.hgetall(of.ledger)
         pipe.hgetall(of.flow)
         if span == "24h":
@@ -101,13 +103,21 @@ async def read_samples(redis: Redis, keys: Keys, source: Source, now: int, span:
         stored, ledger, flow, *day = await pipe.execute()
     samples = joined(_parsed(day[0] if day else ()), _parsed(stored))
     samples = [sample for sample in samples if sample.at <= now]
-    return [*samples, _of_now(samples, Ledger.parse(ledger), Flow.parse(flow, now), source)]
+    last = _of_now(samples, Ledger.parse(ledger), Flow.parse(flow, now), source)
+    if not samples and not (last.waits.queued or last.waits.in_flight):
+        # Nothing has happened since the last samples ended, or there would be others.
+        return [last._replace(slot=0, at=0, sights=()), last]
+    return [*samples, last]
 
 
 def joined(day: Sequence[Sample], recent: Sequence[Sample]) -> list[Sample]:
     """The samples of five minutes, and behind them the ones that are not summed up yet."""
     done = day[-1].slot + SPANS["24h"][0] if day else 0
     return [*day, *(sample for sample in recent if sample.slot >= done)]
+
+
+def _states(samples: Sequence[Sample], grid: Grid) -> list[Span]:
+    return within(spans(sight for sample in samples for sight in sample.sights), grid.begin)
 
 
 def _parsed(stored: Iterable[bytes]) -> list[Sample]:

@@ -1,8 +1,8 @@
 """Samples: what a source looked like at one moment, as Redis keeps it for the charts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import orjson
 from redis.asyncio import Redis
@@ -44,9 +44,11 @@ class Waits(NamedTuple):
     """Of the oldest entry; -1 without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One source at one moment, and what happened in the slot up to it. Times in ms of Redis' clock."""
+class Sample(NamedTuple):
+    """One source at one moment, and what happened in the slot up to it. Times in ms of Redis' clock.
+
+    A tuple of tuples: the charts of a day of a hundred sources are made of thirty thousand.
+    """
 
     slot: int
     """When its slot began."""
@@ -58,12 +60,12 @@ class Sample:
     """The highest within the slot."""
     rate: float = 0
     """Events a second that might be sent; 0: no limit."""
-    tallies: Mapping[str, int] = field(default_factory=dict)
+    tallies: Mapping[str, int] = MappingProxyType({})
     """Within the slot: answers by status class, `retries`, and ages by class, `b0` and on, as `LATENCY_S` has them."""
     sights: Sequence[Sight] = ()
 
     @classmethod
-    def parse(cls, stored: bytes) -> Self | None:
+    def parse(cls, stored: bytes) -> "Sample | None":
         """Read what `sample.lua` wrote; None for what another version did."""
         try:
             version, slot, at, sums, waits, highest, rate, tallies, sights = orjson.loads(stored)
@@ -75,7 +77,7 @@ class Sample:
             return None
 
     @classmethod
-    def of_now(cls, ledger: Ledger, flow: Flow, rate: float, age_ms: int) -> Self:
+    def of_now(cls, ledger: Ledger, flow: Flow, rate: float, age_ms: int) -> "Sample":
         """What a look at a source says that stores nothing."""
         sums = Sums(ledger.accepted, ledger.delivered, ledger.deduplicated, sum(ledger.died_by_reason.values()))
         waits = Waits(ledger.queued, ledger.in_flight, age_ms)

@@ -1,8 +1,7 @@
 """Series: samples of one source laid on evenly spaced slots, and the series of many sources summed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final, Literal, NamedTuple, Self
 
 from pombo.shared.history.samples import LATENCY_S, RETRIES, STATUS_CLASSES, Sample, Sums, Waits
@@ -71,18 +70,15 @@ def lay(sources: Iterable[Sequence[Sample]], grid: Grid) -> Series:
     slot samples were taken. Behind a gap they run within one slot's width. What waits is the highest of each slot, and
     stays as it was where there is no sample.
     """
-    sums: list[Sums | None] = [None] * grid.slots
+    sums: dict[str, list[int | None]] = {name: [None] * grid.slots for name in Sums._fields}
     waits: list[_Wait | None] = [None] * grid.slots
     tallies = {name: [0] * grid.slots for name in (*STATUS_CLASSES, RETRIES, *_BUCKETS)}
     for samples in sources:
-        sums = [_plus(a, b) for a, b in zip(sums, _sums(samples, grid), strict=True)]
+        _sum(samples, grid, sums)
         waits = [_beside(a, b) for a, b in zip(waits, _waits(samples, grid), strict=True)]
         _count(samples, grid, tallies)
     return Series(
-        accepted=[one and one.accepted for one in sums],
-        delivered=[one and one.delivered for one in sums],
-        deduplicated=[one and one.deduplicated for one in sums],
-        dead=[one and one.dead for one in sums],
+        **sums,
         queued=[one and one.queued for one in waits],
         in_flight=[one and one.in_flight for one in waits],
         oldest_age_s=[None if one is None or one.age_ms < 0 else one.age_ms / 1000 for one in waits],
@@ -119,12 +115,6 @@ class _Wait(NamedTuple):
     backlog: int
 
 
-def _plus(a: Sums | None, b: Sums | None) -> Sums | None:
-    if a is None or b is None:
-        return a or b
-    return Sums(a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3])
-
-
 def _beside(a: _Wait | None, b: _Wait | None) -> _Wait | None:
     if a is None or b is None:
         return a or b
@@ -136,40 +126,47 @@ def _knots(samples: Sequence[Sample], width: int) -> Iterator[tuple[int, Sums]]:
     """The moments between which counters run evenly; a counter that fell goes on from where it was."""
     before, so_far = None, Sums()
     for sample in samples:
-        if before is not None and sample.at <= before.at:
+        if before is not None and sample.at < before.at:
             continue
         if before is not None:
             if sample.at - before.at > _GAP * width:
                 yield sample.at - width, so_far
             if sample.sums != before.sums:
-                more = (max(0, late - early) for early, late in zip(before.sums, sample.sums, strict=True))
-                so_far = Sums(*(count + by for count, by in zip(so_far, more, strict=True)))
+                rows = zip(so_far, before.sums, sample.sums, strict=True)
+                so_far = Sums._make([count + max(0, late - early) for count, early, late in rows])
         yield sample.at, so_far
         before = sample
 
 
-def _sums(samples: Sequence[Sample], grid: Grid) -> list[Sums | None]:
-    """What was counted in each slot."""
+def _sum(samples: Sequence[Sample], grid: Grid, sums: Mapping[str, list[int | None]]) -> None:
+    """Add what was counted in each slot."""
     knots = [*_knots(samples, grid.width)]
     if not knots:
-        return [None] * grid.slots
-    at = 0
-    edges: list[Sums] = []
-    first = knots[0][0]
+        return
+    before, *edges = _edges(knots, grid)
+    # Slots that ended before the first sample are left out: nobody knows of them.
+    known = max(0, (knots[0][0] - grid.begin) // grid.width)
+    for place, edge in enumerate(edges):
+        if place >= known:
+            for column, late, early in zip(sums.values(), edge, before, strict=True):
+                column[place] = (column[place] or 0) + late - early
+        before = edge
+
+
+def _edges(knots: Sequence[tuple[int, Sums]], grid: Grid) -> Iterator[Sums]:
+    """The counters where the first slot begins and where each ends."""
+    (at, counts), *rest = knots
+    later = iter(rest)
+    after = next(later, None)
     for border in range(grid.begin, grid.begin + (grid.slots + 1) * grid.width, grid.width):
-        while at + 1 < len(knots) and knots[at + 1][0] <= border:
-            at += 1
-        edges.append(_between(knots[at], knots[at + 1], border) if at + 1 < len(knots) else knots[at][1])
-    ends = range(grid.begin + grid.width, grid.begin + (grid.slots + 1) * grid.width, grid.width)
-    slots = zip(ends, pairwise(edges), strict=True)
-    return [Sums(*map(int.__sub__, b, a)) if first < end else None for end, (a, b) in slots]
+        while after is not None and after[0] <= border:
+            (at, counts), after = after, next(later, None)
+        yield counts if after is None or border <= at or after[1] is counts else _between(at, counts, after, border)
 
 
-def _between(a: tuple[int, Sums], b: tuple[int, Sums], moment: int) -> Sums:
-    if moment <= a[0] or a[1] is b[1]:
-        return a[1]
-    share = (moment - a[0]) / (b[0] - a[0])
-    return Sums(*(early + round(share * (late - early)) for early, late in zip(a[1], b[1], strict=True)))
+def _between(at: int, counts: Sums, after: tuple[int, Sums], border: int) -> Sums:
+    share = (border - at) / (after[0] - at)
+    return Sums._make([early + round(share * (late - early)) for early, late in zip(counts, after[1], strict=True)])
 
 
 def _waits(samples: Sequence[Sample], grid: Grid) -> list[_Wait | None]:

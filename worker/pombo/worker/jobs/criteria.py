@@ -1,8 +1,6 @@
-"""A filter of dead letters as a job keeps it, and without the people it names."""
+"""A filter of dead letters as a job tells it: without the people it names."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from datetime import datetime
 from typing import Any
 
 from rq.job import Job
@@ -13,30 +11,12 @@ NOBODY = ""
 """A user, or a messageId, that no event has: stands in an ended job for what was wanted."""
 PEOPLE = ("user", "message_id", "ids")
 """What of a filter may say whom it is about."""
-_MOMENTS = ("since", "until")
 _TOLD = {"reason": "reason", "event": "event", "since": "since", "until": "until", "group": "group"}
-
-
-def describe(wanted: Filter) -> dict[str, Any]:
-    """The filter as JSON, without its source, which the job knows."""
-    found = {field.name: getattr(wanted, field.name) for field in fields(wanted) if field.name != "source"}
-    return {name: _plain(value) for name, value in found.items()}
-
-
-def parse(criteria: Mapping[str, Any]) -> Filter:
-    """The filter that `describe` told; what an older pombo did not know of does not filter."""
-    known = {field.name for field in fields(Filter)}
-    given = {name: value for name, value in criteria.items() if name in known and value is not None}
-    for name in given.keys() & set(_MOMENTS):
-        given[name] = datetime.fromisoformat(given[name])
-    if "ids" in given:
-        given["ids"] = frozenset(given["ids"])
-    return Filter(**given)
 
 
 def words(wanted: Filter) -> str:
     """The filter for people, in brackets with a space before, without whom it is about; empty when it means all."""
-    criteria = describe(wanted)
+    criteria = wanted.describe()
     told = [f"{name} {criteria[field]}" for field, name in _TOLD.items() if criteria.get(field) is not None]
     told += ["one user"] if criteria.get("user") is not None else []
     told += ["one messageId"] if criteria.get("message_id") is not None else []
@@ -52,9 +32,3 @@ def forget(job: Job) -> None:
 def _masked(criteria: Mapping[str, Any]) -> dict[str, Any]:
     masks: dict[str, Any] = {"user": NOBODY, "message_id": NOBODY, "ids": []}
     return {name: masks[name] if name in PEOPLE and value is not None else value for name, value in criteria.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return sorted(value) if isinstance(value, frozenset) else value

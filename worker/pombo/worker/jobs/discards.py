@@ -9,7 +9,7 @@ from rq.job import Job
 from pombo.shared.deadletters import DeadLetter, Filter, Page
 from pombo.shared.deadletters import discard as discard_letters
 from pombo.shared.sources import Source
-from pombo.worker.jobs.criteria import describe, parse, words
+from pombo.worker.jobs.criteria import words
 from pombo.worker.jobs.frame import Desk, perform
 from pombo.worker.jobs.queues import checked_rate, submit
 from pombo.worker.jobs.walk import Walk
@@ -48,7 +48,7 @@ def enqueue_discard(
         ConfigurationError: the rate is none.
     """
     return submit(
-        connection, "discard", (source, describe(wanted), limit, namespace), kind="discard", source=source,
+        connection, "discard", (source, wanted.describe(), limit, namespace), kind="discard", source=source,
         description=f"discard dead letters of {source}{words(wanted)}", by=by, namespace=namespace, total=total,
         options={"rate": checked_rate(rate)}, counts=COUNTS,
     )  # fmt: skip
@@ -63,5 +63,5 @@ def discard(
     Raises:
         UnknownSourceError: there is no such source.
     """
-    wanted = parse(criteria)
+    wanted = Filter.parse(criteria)
     return perform(namespace, lambda desk, _: Discard(desk, source, wanted, limit=limit, rate=rate))

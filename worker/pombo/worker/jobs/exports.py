@@ -14,7 +14,7 @@ from pombo.shared.deadletters import DeadLetter, Filter, Page
 from pombo.shared.deadletters import discard as discard_letters
 from pombo.shared.errors import JobError
 from pombo.shared.sources import Source
-from pombo.worker.jobs.criteria import describe, parse, words
+from pombo.worker.jobs.criteria import words
 from pombo.worker.jobs.files import Draft, Reading, made_folder, new_name, stream_id_of
 from pombo.worker.jobs.frame import Desk, perform
 from pombo.worker.jobs.queues import checked_rate, submit
@@ -159,7 +159,7 @@ def enqueue_export(
     """
     deed = "export and discard" if discard else "export"
     return submit(
-        connection, "export", (source, describe(wanted), limit, namespace), kind="export", source=source,
+        connection, "export", (source, wanted.describe(), limit, namespace), kind="export", source=source,
         description=f"{deed} dead letters of {source}{words(wanted)}", by=by, namespace=namespace, total=total,
         options={"rate": checked_rate(rate), "file": new_name(source, datetime.now(UTC)), "discards": discard},
         counts=COUNTS,
@@ -176,7 +176,7 @@ def export(
         UnknownSourceError: there is no such source.
         JobError: the file cannot be written.
     """
-    wanted = parse(criteria)
+    wanted = Filter.parse(criteria)
     return perform(
         namespace,
         lambda desk, settings: Export(

@@ -57,7 +57,7 @@ class Draft:
 
     def holds(self, size: int) -> bool:
         """Whether the first `size` bytes of it are there."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             return self.beside.stat().st_size >= size
         return size == 0
 
@@ -121,10 +121,11 @@ class Reading:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with _explained(path):
             descriptor = os.open(path, flags)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise JobError(f"{path} is no file")
         with open(descriptor, "rb") as file:
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise JobError(f"{path} is no file")
             yield cls(file, found.st_size)
 
     def lines(self, at: int, count: int) -> list[Line]:

@@ -128,7 +128,8 @@ class Task(ABC):
                 await self.give_up()
                 raise
             except (RedisError, OSError) as error:
-                if not transient(error):
+                # One that names a file is no trouble with Redis.
+                if not transient(error) or getattr(error, "filename", None) is not None:
                     raise
                 log.warning("job.waits", source=self.source, error=f"{type(error).__name__}: {error}")
             self.desk.look()

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="attr-defined,no-any-return"
 """Import: put dead letters back that a file of the folder of exports holds."""
 
 import uuid
@@ -9,8 +8,8 @@ import orjson
 from redis.client import Redis
 from rq.job import Job
 
-from pombo.shared import deadletters, errors
-from pombo.shared.deadletters import DeadLetter
+from pombo.shared.deadletters import DeadLetter, exported, restore, restore_steps
+from pombo.shared.errors import RestoreError
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
 from pombo.worker.jobs.files import Line, Reading
@@ -64,26 +63,26 @@ class Import(Task):
         letters, bad = self._read(lines)
         await self.pace.turn()
         sequence, put, present = self.meta["sequence"], 0, 0
-        for step in deadletters.restore_steps(letters):
+        for step in restore_steps(letters):
             found = await self._restore(source, step, sequence)
             sequence, put, present = sequence + 1, put + found[0], present + found[1]
         self.pace.spent(len(lines))
         # How many lines the file has is not known before its end; those read so far tell it well enough.
         read, at = self.meta["line"] - 1 + len(lines), lines[-1].end
         self.note(
-            **self.add(restored=put, present=present, bad=len(bad), done=put, line=len(lines)),
+            **self.add(restored=put, present=present, bad=len(bad), done=len(lines), line=len(lines)),
             first_bad=[*self.meta["first_bad"], *bad][:TOLD], at=at, sequence=sequence, waits=None,
-            total=max(put, round(read * size / at)) if at else None, speed=self.pace.speed,
+            total=max(read, round(read * size / at)) if at else None, speed=self.pace.speed,
         )  # fmt: skip
 
     async def _restore(self, source: Source, letters: list[DeadLetter], sequence: int) -> tuple[int, int]:
         """Put letters back, waiting while the source may hold no more of them."""
         while True:
             try:
-                found = await deadletters.restore(
+                found = await restore(
                     self.desk.redis, self.desk.keys, source, letters, session=self._session, sequence=sequence
                 )
-            except errors.RestoreError as error:
+            except RestoreError as error:
                 if self.meta["waits"] is None:
                     log.warning("import.waits", source=source.name, error=str(error))
                     self.note(waits=str(error))
@@ -102,7 +101,7 @@ class Import(Task):
                 continue
             try:
                 letters.append(letter_of(line.text))
-            except errors.RestoreError as error:
+            except RestoreError as error:
                 bad.append({"line": number, "error": str(error)})
         return letters, bad
 
@@ -116,10 +115,10 @@ def letter_of(line: bytes) -> DeadLetter:
     try:
         told = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise errors.RestoreError("it is no JSON") from None
+        raise RestoreError("it is no JSON") from None
     if not isinstance(told, dict):
-        raise errors.RestoreError("it is no JSON object")
-    return deadletters.exported(told)
+        raise RestoreError("it is no JSON object")
+    return exported(told)
 
 
 def enqueue_import(

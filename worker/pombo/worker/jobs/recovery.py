@@ -1,7 +1,6 @@
 """Automatic redrive: what died of an outage goes again, once, when its source is well."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from itertools import pairwise
 from typing import Any, ClassVar, Final
 
@@ -112,9 +111,9 @@ def failed(attempt: Attempt) -> bool:
 
 def within(letter: DeadLetter, spans: Sequence[tuple[int, int]]) -> bool:
     """Whether it was accepted in one of the spans; where nobody knows when, it counts as such."""
-    if letter.header.accepted_at is None:
+    if letter.accepted is None:
         return True
-    at = int(datetime.fromisoformat(letter.header.accepted_at).timestamp() * 1000)
+    at = int(letter.accepted.timestamp() * 1000)
     return any(since <= at <= until for since, until in spans)
 
 

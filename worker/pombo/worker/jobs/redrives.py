@@ -1,7 +1,6 @@
 """Redrive: put dead letters at the end of their partitions' streams."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from redis.client import Redis
@@ -11,15 +10,13 @@ from pombo.shared.clock import moment
 from pombo.shared.deadletters import DeadLetter, Filter, Page, redrive_page
 from pombo.shared.flow import redis_now
 from pombo.shared.sources import Source
-from pombo.worker.jobs.criteria import describe, parse, words
+from pombo.worker.jobs.criteria import words
 from pombo.worker.jobs.frame import Desk, perform
 from pombo.worker.jobs.queues import checked_rate, submit
 from pombo.worker.jobs.walk import Walk
 
 COUNTS: Final = ("moved", "skipped", "unreadable", "older")
 """Events put back; letters passed over: that hold no single event, of an unknown version, accepted too long ago."""
-WINDOW = timedelta(hours=24)
-"""For which Segment knows a messageId again."""
 
 
 class Redrive(Walk):
@@ -46,9 +43,14 @@ class Redrive(Walk):
         def sort(letter: DeadLetter) -> str | None:
             if not movable(source, letter):
                 return "skipped"
-            return "older" if not self._older and too_old(letter, now) else None
+            return "older" if not self._older and letter.older_than_window(now) else None
 
         return sort
+
+    async def counted(self) -> int:
+        """How many of the letters that are wanted it may move."""
+        counts = await self.count()
+        return counts.redrivable - (0 if self._older else counts.older)
 
     async def act(self, source: Source, letters: Sequence[DeadLetter]) -> int:
         """Move them, in one atomic step a batch."""
@@ -77,7 +79,7 @@ def enqueue_redrive(
     """
     options = {"rate": checked_rate(rate), "older": older}
     return submit(
-        connection, "redrive", (source, describe(wanted), limit, namespace), kind="redrive", source=source,
+        connection, "redrive", (source, wanted.describe(), limit, namespace), kind="redrive", source=source,
         description=f"redrive dead letters of {source}{words(wanted)}", by=by, namespace=namespace, total=total,
         options=options, counts=COUNTS,
     )  # fmt: skip
@@ -94,17 +96,10 @@ def redrive(
     Raises:
         UnknownSourceError: there is no such source.
     """
-    wanted = parse(criteria)
+    wanted = Filter.parse(criteria)
     return perform(namespace, lambda desk, _: Redrive(desk, source, wanted, limit=limit, rate=rate, older=older))
 
 
 def movable(source: Source, letter: DeadLetter) -> bool:
     """Whether the letter holds one event for a partition that there is."""
     return letter.redrivable and 0 <= letter.header.partition < source.partitions
-
-
-def too_old(letter: DeadLetter, now: datetime) -> bool:
-    """Whether it was accepted longer ago than Segment knows messageIds; an unknown moment counts as that of death."""
-    accepted = letter.header.accepted_at
-    since = datetime.fromisoformat(accepted) if accepted else letter.died_at
-    return now - (since if since.tzinfo else since.replace(tzinfo=UTC)) > WINDOW

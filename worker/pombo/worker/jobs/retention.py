@@ -7,7 +7,8 @@ from typing import Any
 from redis.client import Redis
 from rq.job import Job
 
-from pombo.shared.deadletters import ALL
+from pombo.shared.clock import moment
+from pombo.shared.deadletters import ALL, Filter, count
 from pombo.shared.flow import redis_now
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
@@ -31,9 +32,12 @@ class Retention(Export):
 
     async def begin(self, source: Source) -> None:
         """Note up to where letters are too old."""
-        await super().begin(source)
         until = await redis_now(self.desk.redis) - int(source.retention_s * 1000)
-        self.note(end=f"{until - 1}-{LAST}" if source.retention_s else "0-0", total=None)
+        if not source.retention_s:
+            self.note(end="0-0", total=0)
+            return
+        found = await count(self.desk.redis, self.desk.keys, source.name, Filter(until=moment(until)))
+        self.note(end=f"{until - 1}-{LAST}", total=found.letters)
 
     async def run(self) -> dict[str, Any]:
         """Do it, and say in the log where the letters are."""

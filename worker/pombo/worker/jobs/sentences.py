@@ -42,7 +42,7 @@ def _exported(meta: Meta) -> str:
     if not meta["complete"]:
         return f"{letters(meta['letters'])} of an export written, which was given up; there is no file"
     main = f"{letters(meta['letters'])} exported to {where} ({meta['bytes']:,} bytes)"
-    return f"{main}, and {letters(meta['removed'])} of them discarded" if meta["discards"] else main
+    return f"{main}, and {meta['removed']:,} of them discarded" if meta["discards"] else main
 
 
 def _imported(meta: Meta) -> str:

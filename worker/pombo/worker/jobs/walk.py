@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pombo.shared.deadletters import ALL, DeadLetter, Filter, Page, find, pages
-from pombo.shared.errors import StoredVersionError, UnknownLetterError
+from pombo.shared.clock import moment
+from pombo.shared.deadletters import Counts, DeadLetter, Filter, Page, count, pages, read
+from pombo.shared.flow import redis_now
 from pombo.shared.sources import Source
 from pombo.worker.jobs.frame import Desk, Task
 
@@ -65,10 +66,20 @@ class Walk(Task):
         dead = self.desk.keys.of(source.name).dead
         found: Any = await self.desk.redis.xrevrange(dead, count=1)
         total = self.meta["total"]
-        if total is None and self.wanted == ALL:
-            total = int(await self.desk.redis.xlen(dead))
-        total = total if total is None or self.limit is None else min(total, self.limit)
-        self.note(end=found[0][0].decode() if found else "0-0", total=total)
+        if total is None:
+            total = await self.counted()
+        self.note(
+            end=found[0][0].decode() if found else "0-0", total=total if self.limit is None else min(total, self.limit)
+        )
+
+    async def counted(self) -> int:
+        """How many letters it will probably handle."""
+        return (await self.count()).letters
+
+    async def count(self) -> Counts:
+        """Count the letters that are wanted."""
+        now = moment(await redis_now(self.desk.redis))
+        return await count(self.desk.redis, self.desk.keys, self.source, self.wanted, now=now)
 
     async def walk(self, source: Source) -> None:
         """Take step after step until the end, or the limit."""
@@ -162,14 +173,9 @@ class Walk(Task):
 
 
 async def still_there(desk: Desk, source: str, ids: Sequence[str]) -> list[DeadLetter]:
-    """Those of some letters that are neither redriven nor discarded, in their order."""
-    found = []
-    for stream_id in ids:
-        try:
-            found.append(await find(desk.redis, desk.keys, f"{source}/{stream_id}"))
-        except (UnknownLetterError, StoredVersionError):
-            continue
-    return found
+    """Those of some letters that are neither redriven nor discarded, in the order of their deaths."""
+    chosen = Filter(ids=frozenset(f"{source}/{stream_id}" for stream_id in ids))
+    return [letter async for letter in read(desk.redis, desk.keys, source, chosen)]
 
 
 def steps(

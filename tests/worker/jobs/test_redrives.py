@@ -8,84 +8,23 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
-from pombo.shared import batches
-from pombo.shared.deadletters import PAGE, Filter, LetterHeader
+from pombo.shared.clock import SystemClock
+from pombo.shared.deadletters import PAGE, Filter
 from pombo.shared.errors import UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
-from pombo.shared.registry import Registry
-from pombo.shared.secrets import Secrets
-from pombo.worker.jobs.frame import Desk
+from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
 from pombo.worker.jobs.redrives import Redrive
+from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered, queued
 
 COUNTS = ("moved", "skipped", "unreadable")
 
 
-class Job:
-    """What RQ keeps of a job; storing the meta fails at the `dies_at`-th time, as when the process is killed."""
-
-    def __init__(self, meta: dict[str, Any] | None = None, *, dies_at: int = 0) -> None:
-        self.meta = meta or {}
-        self.stored = orjson.dumps(self.meta)
-        self._left = dies_at
-
-    def save_meta(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            raise KilledError
-        self.stored = orjson.dumps(self.meta)
-
-    def again(self) -> "Job":
-        """The job as the next run finds it."""
-        return Job(orjson.loads(self.stored))
-
-
-class KilledError(Exception):
-    pass
-
-
-@pytest.fixture
-async def of(redis: Redis, keys: Keys, secrets: Secrets) -> SourceKeys:
-    """The keys of source `bot`, which has 2 partitions."""
-    await Registry(redis, keys, secrets).add("bot", "k" * 32, partitions=2)
-    return keys.of("bot")
-
-
-async def bury(
-    redis: Redis, of: SourceKeys, *ids: str, reason: str = "poison", partition: int = 0, user: str = "u1"
-) -> list[str]:
-    """Store dead letters and count them, as a worker would; return their stream ids."""
-    header = LetterHeader(reason, partition).dump()
-    async with redis.pipeline(transaction=False) as pipe:
-        for message_id in ids:
-            event = {"messageId": message_id, "type": "track", "userId": user, "event": "Message Sent"}
-            payload = b"\x01 junk" if reason == "corrupt" else orjson.dumps(event)
-            pipe.xadd(of.dead, {"h": header, "b": payload})
-        for counter in ("accepted", "dead", f"dead:{reason}"):
-            pipe.hincrby(of.ledger, counter, len(ids))
-        return [stream_id.decode() for stream_id in (await pipe.execute())[: len(ids)]]
-
-
-async def moved(redis: Redis, of: SourceKeys) -> list[str]:
-    """What waits in the streams, in order, by messageId."""
-    found: list[str] = []
-    for partition in range(2):
-        stored: Any = await redis.xrange(of.stream(partition))
-        for _, fields in stored:
-            bodies = batches.decode(fields[b"b"], int(fields[b"n"]), int(fields[b"r"]))
-            found += [batches.message_id(body).decode() for body in bodies]
-    return found
-
-
-async def run(redis: Redis, keys: Keys, job: Job | None = None, **options: Any) -> tuple[int, ...]:
+async def run(redis: Redis, keys: Keys, job: KeptJob | None = None, **options: Any) -> tuple[int, ...]:
     """Run a redrive of `bot`; moved, skipped and unreadable."""
     wanted = options.pop("wanted", Filter())
-    desk = Desk(redis=redis, keys=keys, job=job, wait_s=0.01)
+    desk = Desk(redis=redis, keys=keys, job=job, wait_s=0.01, clock=options.pop("clock", SystemClock()))
     counts = await Redrive(desk, "bot", wanted, **options).run()
     return tuple(counts[name] for name in COUNTS)
-
-
-def numbered(count: int, start: int = 0) -> list[str]:
-    return [f"m{number:05}" for number in range(start, start + count)]
 
 
 async def test_all_letters_go_back_in_their_order(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -95,7 +34,7 @@ async def test_all_letters_go_back_in_their_order(redis: Redis, keys: Keys, of: 
     await bury(redis, of, "other", partition=1)
 
     assert (PAGE + 21, 0, 0) == await run(redis, keys)
-    assert [*ids, "other"] == await moved(redis, of)
+    assert [*ids, "other"] == await queued(redis, of)
     assert 0 == await redis.xlen(of.dead)
 
 
@@ -111,7 +50,7 @@ async def test_filters_choose(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     await bury(redis, of, "c", reason="expired", user="u2")
 
     assert (1, 0, 0) == await run(redis, keys, wanted=Filter(reason="expired", user="u2"))
-    assert ["c"] == await moved(redis, of)
+    assert ["c"] == await queued(redis, of)
     later = datetime.now(UTC) + timedelta(hours=1)
     assert (0, 0, 0) == await run(redis, keys, wanted=Filter(since=later))
     assert (1, 0, 0) == await run(redis, keys, wanted=Filter(message_id="a"))
@@ -125,7 +64,7 @@ async def test_what_holds_no_event_is_skipped_and_counted(redis: Redis, keys: Ke
     await bury(redis, of, "b")
 
     assert (2, 2, 0) == await run(redis, keys)
-    assert ["a", "b"] == await moved(redis, of)
+    assert ["a", "b"] == await queued(redis, of)
     assert 2 == await redis.xlen(of.dead)
 
 
@@ -145,7 +84,7 @@ async def test_limit_counts_what_is_moved(redis: Redis, keys: Keys, of: SourceKe
     await bury(redis, of, "y", reason="corrupt")
 
     assert (PAGE + 10, 1, 0) == await run(redis, keys, limit=PAGE + 10)
-    assert numbered(PAGE + 10) == await moved(redis, of)
+    assert numbered(PAGE + 10) == await queued(redis, of)
 
 
 async def test_limit_of_the_whole_is_enough(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -159,7 +98,7 @@ async def test_limit_of_the_whole_is_enough(redis: Redis, keys: Keys, of: Source
 async def test_letters_that_die_later_are_left(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """A job moves what was there when it first ran, also when it is run again after others died."""
     await bury(redis, of, *numbered(PAGE + 1))
-    job = Job(dies_at=3)
+    job = KeptJob(dies_at=3)
     with pytest.raises(KilledError):
         await run(redis, keys, job)
     await bury(redis, of, "later")
@@ -178,20 +117,20 @@ async def test_cut_off_anywhere_it_goes_on(
     ids = numbered(PAGE + 20)
     await bury(redis, of, "x", reason="corrupt")
     await bury(redis, of, *ids)
-    job = Job(dies_at=dies_at)
+    job = KeptJob(dies_at=dies_at)
     with suppress(KilledError):
         await run(redis, keys, job, limit=limit)
     job = job.again()
     expected = ids[:limit]
 
     assert (len(expected), 1, 0) == await run(redis, keys, job, limit=limit)
-    assert expected == await moved(redis, of)
+    assert expected == await queued(redis, of)
 
 
 async def test_run_again_after_the_end_changes_nothing(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """A job that ended but could not say so ends with the same result, and moves nothing that died since."""
     await bury(redis, of, "a", "b")
-    job = Job()
+    job = KeptJob()
     first = await run(redis, keys, job)
     await bury(redis, of, "c")
 
@@ -201,7 +140,7 @@ async def test_run_again_after_the_end_changes_nothing(redis: Redis, keys: Keys,
 async def test_progress_is_in_the_meta(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """The meta, which everybody can read, holds the counts so far, and is JSON."""
     await bury(redis, of, *numbered(PAGE + 5))
-    job = Job(dies_at=5)
+    job = KeptJob(dies_at=5)
     with pytest.raises(KilledError):
         await run(redis, keys, job)
 
@@ -218,7 +157,7 @@ async def test_passing_trouble_is_waited_out(redis: Redis, keys: Keys, of: Sourc
     """A Redis that is full for a while, or that is lost while the checkpoint is written, only delays."""
     await bury(redis, of, *numbered(3))
 
-    class Flaky(Job):
+    class Flaky(KeptJob):
         saves = 0
 
         def save_meta(self) -> None:
@@ -234,8 +173,73 @@ async def test_passing_trouble_is_waited_out(redis: Redis, keys: Keys, of: Sourc
         async with asyncio.timeout(30):
             while job.saves < 5:
                 await asyncio.sleep(0)
-        assert [] == await moved(redis, of)
+        assert [] == await queued(redis, of)
     finally:
         await redis.config_set("maxmemory", "0")
     assert (3, 0, 0) == await running
-    assert numbered(3) == await moved(redis, of)
+    assert numbered(3) == await queued(redis, of)
+
+
+async def test_a_throttle_is_kept(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """1,000 letters at 100 a second, in pages of 50, take 9.5 s, as the first page goes at once."""
+    await bury(redis, of, *numbered(1000))
+    clock = JumpingClock()
+
+    assert (1000, 0, 0) == await run(redis, keys, rate=100, clock=clock)
+    assert 9.5 == pytest.approx(clock.elapsed)
+
+
+async def test_a_throttled_job_that_was_killed_waits_a_page_first(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """Whoever goes on cannot know when the last page was moved, so there is no burst."""
+    await bury(redis, of, *numbered(100))
+    job, clock = KeptJob(dies_at=4), JumpingClock()
+    with pytest.raises(KilledError):
+        await run(redis, keys, job, rate=100, clock=clock)
+    before = clock.elapsed
+
+    assert (100, 0, 0) == await run(redis, keys, job.again(), rate=100, clock=clock)
+    assert 0.5 == pytest.approx(clock.elapsed - before)
+
+
+async def test_what_was_accepted_too_long_ago_is_left(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """Segment would take it for new, so without `older` it is counted and stays; with it, it goes."""
+    now = datetime.now(UTC)
+    await bury(redis, of, "old", accepted_at=(now - timedelta(hours=25)).isoformat())
+    await bury(redis, of, "young", accepted_at=(now - timedelta(hours=23)).isoformat())
+    result = await Redrive(Desk(redis=redis, keys=keys), "bot", Filter(), older=False).run()
+
+    assert (1, 1) == (result["moved"], result["older"])
+    assert ["young"] == await queued(redis, of)
+    assert "1 left, as they were accepted more than 24 hours ago" in result["sentence"]
+    assert (1, 0, 0) == await run(redis, keys, older=True)
+
+
+async def test_a_step_that_an_older_pombo_noted_is_settled(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """Older ones noted of a step its last letter and their number alone."""
+    first, *_, last = await bury(redis, of, *numbered(9))
+    await redis.xdel(of.dead, first)
+    then = {"next": f"({last}", "skipped": 4, "unreadable": 0}
+    pending = {"last": last, "letters": 9, "then": then}
+    job = KeptJob({"moved": 0, "skipped": 0, "unreadable": 0, "next": "-", "pending": pending, "end": last})
+
+    assert (9, 4, 0) == await run(redis, keys, job)
+    assert numbered(8, 1) == await queued(redis, of)
+
+
+async def test_a_job_that_is_to_stop_says_what_it_did(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """It ends between two steps, with exact counts and a sentence."""
+    await bury(redis, of, *numbered(PAGE + 5))
+    stop = StopFlag()
+
+    class Impatient(KeptJob):
+        def save_meta(self) -> None:
+            super().save_meta()
+            stop.up = self.meta["moved"] > 0
+
+    job = Impatient()
+    with pytest.raises(Cancelled):
+        await Redrive(Desk(redis=redis, keys=keys, job=job, stop=stop), "bot", Filter()).run()
+
+    assert (PAGE, None) == (job.meta["moved"], job.meta["pending"])
+    assert f"{PAGE} dead letters redriven" == job.meta["sentence"]
+    assert PAGE == len(await queued(redis, of))

@@ -86,6 +86,34 @@ class Hub:
             watcher.put(message)
 
 
+class Seats:
+    """How many may do something at the same time that costs each time."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether none is left."""
+        return self.taken >= self.most
+
+    @contextmanager
+    def seat(self) -> Iterator[None]:
+        """One of them, for as long as the context lasts.
+
+        Raises:
+            CrowdedError: all are taken.
+        """
+        if self.full:
+            raise CrowdedError
+        self.taken += 1
+        try:
+            yield
+        finally:
+            self.taken -= 1
+
+
 def message(event: str, data: bytes, id: str = "") -> bytes:
     """One server-sent event; `data` may have several lines."""
     head = f"event: {event}\n" + (f"id: {id}\n" if id else "")

@@ -161,7 +161,7 @@ def environment() -> Environment:
     made.globals |= {"asset": asset, "there": there, "url": url, "icon": _icon, "moment": moment}
     filters: dict[str, Callable[..., Any]] = {
         "count": _count, "size": wording.size, "age": wording.age, "rate": figure, "iso": iso, "plural": wording.plural,
-        "ago": _ago, "span": _span, "exact": _exact, "json_marked": _marked,
+        "ago": _ago, "span": _span, "exact": _exact, "sentence": _sentence, "json_marked": _marked,
     }  # fmt: skip
     made.filters |= filters
     return made
@@ -169,6 +169,11 @@ def environment() -> Environment:
 
 def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
+
+
+def _sentence(words: str) -> str:
+    """With a capital letter in front; the others stay as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def _span(seconds: float) -> str:

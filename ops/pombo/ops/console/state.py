@@ -15,9 +15,10 @@ from starlette.requests import Request
 from pombo.ops.cli.trouble import trouble
 from pombo.ops.console.access import Attempts, Tokens
 from pombo.ops.console.charts import Charts
-from pombo.ops.console.live import Hub
+from pombo.ops.console.live import Hub, Seats
 from pombo.ops.console.poller import Poller, Seen
 from pombo.ops.console.sessions import Session, Sessions
+from pombo.ops.console.sparks import Sparks
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.ops.overview import read_overview
 from pombo.shared.clock import Clock
@@ -30,6 +31,8 @@ from pombo.shared.settings import Settings
 REDIS_TIMEOUT_S = 2.0
 """For one answer of Redis: who looks would rather hear that it is away than wait."""
 JOBS_TIMEOUT_S = 5.0
+TAILS = 50
+"""Debuggers at the same time: each reads the tail of its source for itself."""
 
 
 @dataclass
@@ -45,7 +48,10 @@ class State:
     sessions: Sessions = field(init=False)
     attempts: Attempts = field(init=False)
     hub: Hub = field(default_factory=Hub)
+    tails: Seats = field(default_factory=lambda: Seats(TAILS))
+    """Who listens to the debugger."""
     charts: Charts = field(init=False)
+    sparks: Sparks = field(init=False)
     poller: Poller = field(init=False)
     metrics: CollectorRegistry = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,6 +65,7 @@ class State:
         self.sessions = Sessions(key, self.clock)
         self.attempts = Attempts(self.clock)
         self.charts = Charts(self.redis, self.keys, self.clock)
+        self.sparks = Sparks(self.redis, self.keys, self.clock)
         self.poller = Poller(self._look, self.explain, self.hub, self.clock)
         self.metrics = fleet_registry(self.settings, self.secrets)
 

@@ -1,4 +1,4 @@
-// The charts of the overview: uPlot draws, this file reads, labels and colours. Colours are those of console.css.
+// The charts of the overview, or of the source that data-source names: uPlot draws, this file reads, labels and colours. Colours are those of console.css.
 "use strict";
 (() => {
   const place = document.getElementById("charts");
@@ -182,7 +182,7 @@
     const wanted = span;
     let answer;
     try {
-      answer = await fetch(`/overview/history?span=${wanted}`, { headers: { Accept: "application/json" } });
+      answer = await fetch(`/overview/history?span=${wanted}&source=${encodeURIComponent(place.dataset.source ?? "")}`, { headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(String(answer.status));
       answer = await answer.json();
     } catch {

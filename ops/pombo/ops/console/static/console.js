@@ -43,7 +43,7 @@
     return seconds < 0 ? `in ${age(-seconds)}` : `${age(seconds)} ago`;
   }
   function tellTimes(within = document) {
-    for (const time of $$("time[datetime]", within)) {
+    for (const time of $$("time[datetime]:not([data-own])", within)) {
       const at = new Date(time.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       const told = exact.format(at);
@@ -143,7 +143,7 @@
       button.focus();
     }
     button.classList.add("copied");
-    toast(`Copied: ${text.length > 120 ? `${text.slice(0, 119)}…` : text}`, "good");
+    toast("secret" in button.dataset ? "Copied" : `Copied: ${text.length > 120 ? `${text.slice(0, 119)}…` : text}`, "good");
     setTimeout(() => button.classList.remove("copied"), 1500);
   }
 

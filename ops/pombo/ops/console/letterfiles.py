@@ -15,7 +15,7 @@ from pombo.shared.deadletters import read_line
 from pombo.shared.errors import JobError, RestoreError
 from pombo.worker.jobs.files import Draft, Reading, made_folder, new_name
 
-MOST_UPLOADED: Final = 512 << 20
+MOST_UPLOADED: Final = 500_000_000
 """Bytes of a file that a browser may bring; larger ones are copied into the folder."""
 LISTED: Final = 200
 """Files shown, the newest first."""

@@ -27,7 +27,7 @@ OLD = 850_000
 """Of them, those that a pombo without tables left."""
 LEFT = 50_000
 """Letters that came as well, and were discarded since, here and there."""
-USERS, EVENTS, REASONS = 100_000, 40, ("rejected_by_segment", "poison", "expired", "invalid", "too_large")
+USERS, EVENTS, REASONS = 100_000, 41, ("rejected_by_segment", "poison", "expired", "invalid", "too_large")
 ROUNDS = 40
 P95_S = 0.5
 MEMORY_MB = 64.0
@@ -130,7 +130,7 @@ async def fill(redis: Redis, keys: Keys, say: Say) -> None:
         await put(redis, keys, *letters(start, start + 500))
     new = LETTERS + LEFT - OLD
     say(f"{new:,} letters more are written with their rows in {time.perf_counter() - begun:.1f} s")
-    chosen, gone = Filter(event="Event 7"), 0
+    chosen, gone = Filter(reason="expired"), 0
     begun = time.perf_counter()
     async for page in pages(redis, keys, "bot", chosen):
         gone += await discard(redis, keys, "bot", page.letters[: LEFT - gone])

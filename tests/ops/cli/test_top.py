@@ -1,6 +1,7 @@
 import fcntl
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from redis import Redis
 from ops.cli.commands import DEADLINE_S, Cli, bury, events, said
 from pombo.ops.top.canvas import AT_ONCE, LEAVE
 from pombo.shared.keys import Keys
+from support.servers import Server, unix
 from support.vt import Screen
 from support.waiting import until
 
@@ -25,18 +27,20 @@ from support.waiting import until
 class Terminal:
     """`pombo top` on a terminal of its own, whose screen can be read."""
 
-    def __init__(self, *words: str, lines: int = 24, columns: int = 80) -> None:
+    def __init__(self, *words: str, lines: int = 24, columns: int = 80, term: str = "xterm") -> None:
         self.master, slave = pty.openpty()
         self.resize(lines, columns)
         os.set_blocking(self.master, False)
         self.attributes = termios.tcgetattr(slave)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pombo.ops.cli", "top", *words],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={**os.environ, "TERM": "xterm"},
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env={**os.environ, "TERM": term},
         )  # fmt: skip
         self._slave = slave
         self._decoder = getincrementaldecoder("utf-8")()
         self._unread = ""
+        self.heard = ""
+        """All that was written."""
 
     def resize(self, lines: int, columns: int) -> None:
         """Give the terminal another size, of which nobody is told."""
@@ -65,7 +69,9 @@ class Terminal:
     def read(self) -> list[str]:
         """What is on the screen now."""
         with suppress(OSError):
-            self._unread += self._decoder.decode(os.read(self.master, 1 << 16))
+            read = self._decoder.decode(os.read(self.master, 1 << 16))
+            self._unread += read
+            self.heard += read
         # Frames are written whole, but may be read in parts.
         whole = self._unread.rfind(AT_ONCE[1]) + len(AT_ONCE[1])
         if LEAVE in self._unread:
@@ -249,3 +255,67 @@ def test_a_pause_from_here_is_in_the_trail(terminal: Terminal, sync_redis: Redis
     terminal.shows("source bot is paused")
     ((_, deed),) = cast("list[Any]", sync_redis.xrevrange(Keys().trail, count=1))
     assert (b"sources.pause", b"bot", b"shell") == (deed[b"what"], deed[b"subject"], deed[b"role"])
+
+
+@pytest.fixture
+def alone(place: Path, pombo: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of the test's own with one source, to be frozen, killed and restarted."""
+    with unix() as shape:
+        monkeypatch.setenv("POMBO_REDIS_URL", shape.url)
+        assert pombo("sources", "add", "bot", "--write-key", "k" * 32).code == 0
+        yield shape.victim()
+
+
+def test_redis_dies_and_comes_back(alone: Server) -> None:
+    """While it is away its frame stays and keys work; a restart brings the frames back, without anybody's help."""
+    running = Terminal("--interval", "0.2")
+    try:
+        running.shows("> bot", "q quit")
+        alone.kill()
+        lines = running.shows("✗ Redis is away: no Redis answers", "last heard", "> bot")
+        assert not any("no worker lives" in line for line in lines)
+        running.press(b"?")
+        running.shows("› help", "Redis is away")
+        running.press(b"q")
+        alone.restart()
+        running.shows("Redis is back")
+        running.hides("Redis is away")
+        running.press(b"q")
+        assert running.ends() == 0
+    finally:
+        running.close()
+
+
+def test_a_redis_that_hangs_holds_up_no_key(alone: Server) -> None:
+    """Keys are obeyed while an answer is waited for, and q does not wait for it."""
+    running = Terminal("--interval", "0.1")
+    try:
+        running.shows("> bot", "q quit")
+        alone.freeze()
+        running.press(b"?")
+        running.shows("› help")
+        running.press(b"qs")
+        running.shows("sort: source")
+        running.press(b"q")
+        assert running.ends() == 0
+    finally:
+        alone.thaw()
+        running.close()
+
+
+def test_no_color_and_a_terminal_that_can_do_nothing(place: Path, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR leaves the words and marks, which say all that colours do; a dumb terminal gets one frame."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    running = Terminal("--interval", "0.1")
+    try:
+        running.shows("> bot", "! no worker lives", "active")
+        assert not re.search(r"\x1b\[[0-9;]*3[0-7]", running.heard)
+        running.press(b"q")
+        assert running.ends() == 0
+    finally:
+        running.close()
+    plain = Terminal("--interval", "0.1", term="dumb")
+    try:
+        assert plain.process.wait(DEADLINE_S) == 0
+    finally:
+        plain.close()

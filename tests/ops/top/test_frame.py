@@ -92,6 +92,13 @@ def test_figures() -> None:
     assert "03:04:05" in lines[0]
 
 
+def test_a_first_look_knows_no_rates() -> None:
+    """Before the second look there are neither rates nor an estimate, rather than wrong ones."""
+    (line,) = [line.split() for line in shown(look(1.0, sound("bot", queued=5)), width=200) if line.startswith("> bot")]
+    assert ["bot", "active", "-", "-", "-", "-", "5"] == line[1:8]
+    assert "never" not in line
+
+
 def test_what_is_wrong_comes_before_all_else_with_what_to_type() -> None:
     """The verdict is above the table, each problem with its command, whatever else there is."""
     lines = shown(look(2.0, sound("bot", flow=PARK, queued=3), *(sound(f"s{n}") for n in range(99)), workers=ALIVE))

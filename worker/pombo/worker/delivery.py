@@ -65,6 +65,7 @@ class Tools:
     delivered_log: "BoundLogger" = log
     """For the lines of requests that Segment took."""
     signals: Signals = field(default_factory=Signals)
+    """What is noted for the console."""
 
 
 class Lane(Protocol):

@@ -84,11 +84,10 @@ class Reporter:
         return [lane for name, lane in lanes.items() if crc32(name.encode()) % SAMPLE_S in passed and self._stirs(lane)]
 
     def _stirs(self, lane: Lane) -> bool:
-        name = lane.source.name
-        astir = lane.astir or not self._signals.of(name).empty
-        told = astir or name in self._restless
-        (self._restless.add if astir else self._restless.discard)(name)
-        return told
+        """Whether there is something to tell: what it did, what it holds, or that it holds nothing any more."""
+        name, was_astir = lane.source.name, lane.source.name in self._restless
+        (self._restless.add if lane.astir else self._restless.discard)(name)
+        return lane.astir or was_astir or not self._signals.of(name).empty
 
     async def _sample(self, lane: Lane) -> None:
         counts = self._signals.take(lane.source.name)

@@ -29,7 +29,7 @@ _SUBJECT: Final = ("name", "letter_id", "job_id", "source")
 _TOLD: Final = frozenset({
     "region", "partitions", "rate", "burst", "rate_group", "max_age", "window", "backlog_bytes", "dead_bytes",
     "ids_limit", "retention", "redrive_after_outage", "blip", "message_bodies", "identity", "perspective", "tickets",
-    "intake", "force", "discard", "source", "reason", "event", "since", "until", "group", "limit", "yes_older",
+    "intake", "force", "discard", "source", "reason", "event", "since", "until", "of_group", "limit", "older",
     "acknowledge",
 })  # fmt: skip
 _NOTHING: Final[tuple[object, ...]] = (None, "", [], ())

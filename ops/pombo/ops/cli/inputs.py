@@ -58,11 +58,11 @@ def confirm(question: str, *, yes: bool) -> None:
         raise CommandError("nothing was changed", UNWELL)
 
 
-def parse_since(text: str, now: datetime | None = None) -> datetime:
+def parse_since(text: str, now: datetime | None = None, *, option: str = "--since") -> datetime:
     """Read a moment: ISO 8601 (without a zone: this machine's), or a span before now such as 45m, 2h, 3d.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: it is neither; the message names the option.
     """
     span = SPAN.fullmatch(text.strip())
     try:
@@ -71,7 +71,7 @@ def parse_since(text: str, now: datetime | None = None) -> datetime:
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise ConfigurationError(
-            f"--since {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
+            f"{option} {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
         ) from None
 
 
@@ -83,15 +83,20 @@ def letter_filter(
     user: str | None,
     message_id: str | None,
     since: str | None,
+    until: str | None,
+    group: str | None,
 ) -> "Filter":
     """Which dead letters are meant.
 
     Raises:
-        ConfigurationError: the reason or the moment is none.
+        ConfigurationError: the reason or a moment is none.
     """
     from pombo.shared.deadletters import REASONS, Filter
 
     if reason is not None and reason not in REASONS:
         raise ConfigurationError(f"--reason {reason!r} is none; known: {', '.join(REASONS)}")
-    moment = None if since is None else parse_since(since)
-    return Filter(source=source, reason=reason, event=event, user=user, message_id=message_id, since=moment)
+    return Filter(
+        source=source, reason=reason, event=event, user=user, message_id=message_id, group=group,
+        since=None if since is None else parse_since(since),
+        until=None if until is None else parse_since(until, option="--until"),
+    )  # fmt: skip

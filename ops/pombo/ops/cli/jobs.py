@@ -1,6 +1,6 @@
 """`pombo jobs`: what runs in the background, and how to stop it."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from pombo.ops.jobboard import JobView
 
 group = typer.Typer(no_args_is_help=True, help="See background jobs, and cancel them.")
+
+_DETAILS = (
+    "moved", "discarded", "letters", "bytes", "removed", "restored", "present", "skipped", "older", "unsafe",
+    "repeated", "unreadable", "bad", "file", "host", "path", "throttle",
+)  # fmt: skip
+"""What kinds of jobs count, and where their files are."""
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="As `jobs list` shows it.", show_default=False)]
 
@@ -65,10 +71,18 @@ def show(job_id: JobId, as_json: Json = False) -> int:
     if as_json:
         output.write_json(document)
         return 0
-    fields: dict[str, Any] = {k: v for k, v in document.items() if k not in {"progress", "result"}}
-    fields |= {name: output.local(fields[name]) for name in ("enqueued_at", "started_at", "ended_at")}
-    output.show_fields({**document["progress"], **fields})
+    fields = {name: document[name] for name in ("id", "kind", "source", "status", "description", "by")}
+    fields |= {"progress": _progress(job), "told": job.sentence, "error": job.error}
+    fields |= {name: output.local(document[name]) for name in ("enqueued_at", "started_at", "ended_at")}
+    output.show_fields(fields | {name: job.meta[name] for name in _DETAILS if job.meta.get(name) is not None})
     return 0
+
+
+def _progress(job: "JobView") -> str:
+    total = "" if job.total is None else f" of {job.total:,}"
+    rate = "" if job.rate is None else f", {job.rate:g} a second"
+    left = "" if job.eta_s is None else f", {job.eta_s:.0f} s to go"
+    return f"{job.done:,}{total}{rate}{left}"
 
 
 @group.command(epilog=examples("pombo jobs cancel 5f0c…"))

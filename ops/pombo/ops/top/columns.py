@@ -54,7 +54,7 @@ def _age(seconds: float | None) -> str:
 
 
 def _drain(row: Row) -> str:
-    if not row.waiting:
+    if not row.waiting or row.rates is None:
         return "-"
     return "never" if row.drain_s is None else f"in {age(row.drain_s)}"
 

@@ -150,7 +150,8 @@ async def _counted(reader: Reader, table: Table, cutoff: int) -> Counts:
     if whole:
         total += _sums({number: table.groups[number].count for number in sure}, stuck)
     places: list[Place] = []
-    async for start, rows in table.runs(*await table.span(wanted.start, wanted.end)):
+    span = await table.span(wanted.start, wanted.end) if sure or read.groups else (0, 0)
+    async for start, rows in table.runs(*span):
         total += Counts(older=_older(rows, sure - stuck, cutoff))
         total += Counts() if whole else _sums(_within(rows, sure), stuck)
         places += [(start + place, rows.id(place)) for place in rows.wanted(read)] if read.groups else []

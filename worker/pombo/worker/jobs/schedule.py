@@ -138,7 +138,6 @@ class Scheduler:
     def _run(self) -> None:
         told = False
         while True:
-            time.sleep(TICK_S)
             try:
                 asyncio.run(self._tick())
                 told = False
@@ -146,6 +145,7 @@ class Scheduler:
                 if not told and not (isinstance(error, (RedisError, OSError)) and transient(error)):
                     log.warning("schedule.failed", error=f"{type(error).__name__}: {error}")
                 told = True
+            time.sleep(TICK_S)
 
     async def _tick(self) -> None:
         redis = aconnect(redis_url(self._settings))

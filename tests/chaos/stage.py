@@ -22,12 +22,15 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
-from pombo.worker.redrive import Redrive
+from pombo.worker.jobs.frame import Desk
+from pombo.worker.jobs.redrives import Redrive
 
 LIMIT_S = 900.0
 """Virtual seconds after which a scenario that has not ended is stuck."""
 DRAINED_S = 400.0
 """Virtual seconds within which everything arrives once the faults have stopped: a parked source is probed every 300."""
+AFTERMATH_S = 1.0
+"""Virtual seconds for which whoever was stopped is watched once it has gone on."""
 RESTART_S = 1.0
 """Virtual seconds after which a process that was killed is started again."""
 HIRED = 60
@@ -117,7 +120,8 @@ class Stage:
         while True:
             self._jobs += 1
             process = self.world.process(f"job-{self._jobs}")
-            run = process.start(Redrive(SimRedis(process), Keys(), "bot", ALL, job=job).run())
+            desk = Desk(redis=SimRedis(process), keys=Keys(), job=job)
+            run = process.start(Redrive(desk, "bot", ALL).run())
             await self.until(lambda p=process, r=run: r.done() or not p.lives, "end of the redrive")  # type: ignore[misc]
             if process.lives and not isinstance(run.exception(), UnknownSourceError):
                 run.result()
@@ -174,13 +178,24 @@ class Stage:
         return all(task.done() or not bot.process.lives for task, bot in zip(self._plays, self.bots, strict=False))
 
     async def settled(self) -> None:
-        """Close the bots, have everything arrive, and nothing left anywhere."""
+        """Close the bots, have everything arrive, and nothing left anywhere, and whoever was stopped go on once more.
+
+        Else a zombie would come too late for anybody to see what it does with the leases that it had.
+        """
         await self.played()
         for bot in self.bots:
             if bot.process.lives:
                 bot.close()
         await self.until(lambda: all(bot.task.done() or not bot.process.lives for bot in self.bots), "closed bots")
         await self.until(self._drained, "empty queue and spools")
+        if any(one.frozen_until > self.world.now for one in self.world.processes):
+            await self.until(self._gone_on, "processes that go on")
+            await self.until(self._drained, "empty queue and spools")
+
+    def _gone_on(self) -> bool:
+        """Whether all that were stopped have gone on for a while."""
+        frozen = [one for one in self.world.processes if one.lives and one.frozen_until]
+        return all(one.frozen_until + AFTERMATH_S <= self.world.now for one in frozen)
 
     def _drained(self) -> bool:
         """Whether nothing is queued, in flight, or in a spool; a spool that a killed bot left gets another one."""

@@ -12,6 +12,7 @@ from chaos.stage import Line, Stage
 from chaos.weather import Blow, Storm
 from pombo.shared.flow import pause, resume
 from pombo.shared.keys import Keys
+from pombo.shared.tail import watch
 
 ANSWERS = (
     Reply(429, (("retry-after", "1"),)),
@@ -105,6 +106,11 @@ async def pause_awhile(stage: Stage, rng: random.Random) -> None:
     await stage.insist(lambda: resume(stage.redis, Keys(), "bot"))
 
 
+async def watched(stage: Stage, rng: random.Random) -> None:
+    """Somebody looks on with the debugger."""
+    await stage.insist(lambda: watch(stage.redis, Keys(), "bot", rng.choice((1, 5, 30))))
+
+
 async def failover(stage: Stage, rng: random.Random) -> None:
     await stage.fail_over(rng.choice((0.05, 0.5, 3.0)))
 
@@ -121,7 +127,7 @@ async def key_rotated(stage: Stage, rng: random.Random) -> None:
 EVENTS: tuple[tuple[Event, float], ...] = (
     (kill_worker, 3), (freeze_worker, 2), (stop_worker, 2), (hire, 1), (cut_worker, 2), (redis_away, 2),
     (redis_stalls, 1), (redis_full, 1), (scripts_gone, 1), (rate_changed, 0.5), (key_rotated, 0.5), (redrive, 1),
-    (pause_awhile, 1), (failover, 0.7), (flush, 0.2),
+    (pause_awhile, 1), (watched, 1), (failover, 0.7), (flush, 0.2),
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pombo.gateway.letters import Letter, Letterbox
 from pombo.shared.audit import audit_source
 from pombo.shared.clock import SystemClock
 from pombo.shared.connection import aconnect
-from pombo.shared.deadletters import redrive_page
+from pombo.shared.deadletters import redrive_page, row_of
 from pombo.shared.errors import RedriveError
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import read_ledger
@@ -98,8 +98,11 @@ async def test_a_call_that_was_given_up_is_never_applied_later(redis: Redis, bot
             "invalid",
             b'{"reason":"invalid"}',
             text,
+            1,
+            *row_of(b'{"reason":"invalid"}', text.encode()).arguments,
         ]
-        return await script("dead_append").acall(redis, [of.ledger, of.session("s"), of.dead], args)
+        touched = [of.ledger, of.session("s"), of.dead, of.dead_table, of.dead_groups]
+        return await script("dead_append").acall(redis, touched, args)
 
     assert b"ok" == (await call(2, "second"))[0]
     assert [b"stale"] == await call(1, "first")

@@ -247,6 +247,21 @@ async def test_wrong_method_and_route(gateway: Running, bot: Keyed) -> None:
         assert (404, "not_found") == (answer.status_code, answer.json()["code"]), path
 
 
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/v2/batch", {"/v1/batch", "/blip/SOURCE", "/quickbot/SOURCE"}),
+        ("/v1/nothing", {"/v1/batch"}),
+        ("/blip/bot/nothing", {"/blip/SOURCE"}),
+        ("/quickbot", {"/quickbot/SOURCE"}),
+    ],
+)
+async def test_a_wrong_route_is_told_the_right_ones(gateway: Running, bot: Keyed, path: str, named: set[str]) -> None:
+    """The refusal names the routes of the platform that the path begins with, or those of all platforms."""
+    message = (await gateway.post(path, {"batch": []}, bot.intake_key)).json()["message"]
+    assert named == {route for route in ("/v1/batch", "/blip/SOURCE", "/quickbot/SOURCE") if route in message}
+
+
 async def test_preflight(gateway: Running, bot: Keyed) -> None:
     """A browser may send from any page, with the headers that its SDK sets."""
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}

@@ -202,7 +202,7 @@ def test_a_worker_that_refuses_its_configuration_ends_all(home: Path, start: Sta
 
 
 def test_a_port_in_use_stops_nothing(home: Path, start: Start) -> None:
-    """Without its port the fleet's metrics are off, and the greeting says so; all else works."""
+    """Without its port the console and the fleet's metrics are off, and the greeting says so; all else works."""
     with ExitStack() as stack:
         # Where somebody else has the port, it is in use all the same.
         with suppress(OSError):
@@ -255,16 +255,19 @@ def test_what_cannot_work_is_one_line(
 
 def test_greeting_says_how_to_go_on(home: Path) -> None:
     """Another home and disabled producers are told, and passwords are not."""
-    usual = greeting(Settings.model_construct(), [], fleet_served=True, gateway="http://127.0.0.1:8080")
-    other = greeting(
-        Settings.model_construct(home=home, disabled=True), ["bot"], fleet_served=False, gateway="off, why"
-    )
-    remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], fleet_served=True, gateway="")
+    served = {"gateway": "http://127.0.0.1:8080", "console": "http://127.0.0.1:8081", "fleet": "fleet 127.0.0.1:8081"}
+    off = {"gateway": "off, why", "console": "off, why not", "fleet": "fleet off"}
+    usual = greeting(Settings.model_construct(), [], **served)
+    other = greeting(Settings.model_construct(home=home, disabled=True), ["bot"], **off)
+    remote = greeting(Settings.model_construct(redis_url="redis://me:pw@host/0"), [], **served)
 
     assert "  sources   none yet: pombo sources add NAME --write-key -" in usual
     assert f"  metrics   worker :9108, fleet 127.0.0.1:{FLEET_PORT}" in usual
+    assert "  metrics   worker :9108, fleet off" in other
     assert "  gateway   http://127.0.0.1:8080" in usual
     assert "  gateway   off, why" in other
+    assert "  console   http://127.0.0.1:8081" in usual
+    assert "  console   off, why not" in other
     assert f"  home      {home}; other commands need the same POMBO_HOME" in other
     assert "  note      POMBO_DISABLED=1: producers validate and discard" in other
     assert "pombo is up on redis://me:***@host/0" == remote[0]

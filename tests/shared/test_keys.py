@@ -22,7 +22,14 @@ def of_source(keys: SourceKeys, number: int = 0, other: int = 0) -> dict[str, st
         "rate": keys.rate,
         "ids": keys.ids,
         "dead": keys.dead,
+        "dead_table": keys.dead_table,
+        "dead_groups": keys.dead_groups,
+        **dict(zip(("dead_draft", "dead_draft groups"), keys.dead_draft, strict=True)),
+        "recoveries": keys.recoveries,
         "losses": keys.losses,
+        "history": keys.history,
+        "history_day": keys.history_day,
+        "tail": keys.tail,
         "stream": keys.stream(number),
         "lease": keys.lease(number),
         "record": keys.record(number),
@@ -42,6 +49,9 @@ def of_fleet(keys: Keys, group: str = "g") -> dict[str, str]:
         "active": keys.active,
         "epoch": keys.epoch,
         "losses": keys.losses,
+        "watched": keys.watched,
+        "trail": keys.trail,
+        "schedule": keys.schedule,
         "wake": keys.wake,
         "group_rate": keys.group_rate(group),
     }
@@ -67,7 +77,7 @@ def hash_tag(key: str) -> str | None:
 
 def test_this_test_knows_every_key() -> None:
     """A key that is added is added here too."""
-    assert public(SourceKeys) - {"buckets"} == of_source(Keys().of("S")).keys()
+    assert public(SourceKeys) - {"buckets"} == of_source(Keys().of("S")).keys() - {"dead_draft groups"}
     assert public(Keys) - {"of"} == of_fleet(Keys()).keys()
 
 
@@ -76,6 +86,9 @@ def test_table_names_every_key() -> None:
     keys = Keys("NS")
     made = set(of_fleet(keys, "G").values()) | {keys.of("S").ledger, keys.of("S").flow, keys.of("S").rate}
     made |= {keys.of("S").ids, keys.of("S").dead, keys.of("S").losses, keys.of("S").session("I")}
+    made |= {keys.of("S").dead_table, keys.of("S").dead_groups, *keys.of("S").dead_draft}
+    made |= {keys.of("S").history, keys.of("S").history_day, keys.of("S").tail}
+    made |= {keys.of("S").recoveries}
     made |= {"NS:{S}:stream:P", "NS:{S}:lease:P", "NS:{S}:record:P", "NS:{S}:ids:G:B"}
     assert made == set(documented())
     generic = [re.sub(r"\d+", "7", key) for key in of_source(keys.of("S"), 7, 7).values()]
@@ -101,7 +114,8 @@ def test_keys_of_the_fleet_share_theirs(source: str, group: str) -> None:
     """Scripts over the registry, and over the fleet, touch one node each."""
     keys = Keys()
     assert {"@registry"} == {hash_tag(key) for key in (keys.sources, keys.secrets, keys.lookup, keys.version)}
-    assert {"@fleet"} == {hash_tag(key) for key in (keys.workers, keys.active, keys.epoch, keys.losses)}
+    fleet = keys.workers, keys.active, keys.epoch, keys.losses, keys.watched, keys.trail
+    assert {"@fleet"} == {hash_tag(key) for key in fleet}
     assert f"@rate.{group}" == hash_tag(keys.group_rate(group))
 
 
@@ -135,7 +149,15 @@ def test_names_are_pinned() -> None:
         "rate": "pombo:{bot}:rate",
         "ids": "pombo:{bot}:ids",
         "dead": "pombo:{bot}:dead",
+        "dead_table": "pombo:{bot}:dead:table",
+        "dead_groups": "pombo:{bot}:dead:groups",
+        "dead_draft": "pombo:{bot}:dead:table:draft",
+        "dead_draft groups": "pombo:{bot}:dead:groups:draft",
         "losses": "pombo:{bot}:losses",
+        "history": "pombo:{bot}:history",
+        "history_day": "pombo:{bot}:history:day",
+        "tail": "pombo:{bot}:tail",
+        "recoveries": "pombo:{bot}:recoveries",
         "stream": "pombo:{bot}:stream:3",
         "lease": "pombo:{bot}:lease:3",
         "record": "pombo:{bot}:record:3",

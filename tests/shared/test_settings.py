@@ -32,7 +32,7 @@ def test_the_contract_has_every_setting() -> None:
     expected = {
         "redis_url", "jobs_redis_url", "home", "namespace", "secret_key", "spool_dir", "metrics_port",
         "log_level", "log_format", "console_token", "segment_write_key", "disabled", "server_bin",
-        "gateway_body_bytes", "gateway_in_flight_bytes",
+        "gateway_body_bytes", "gateway_in_flight_bytes", "console_viewer_token", "export_dir",
     }  # fmt: skip
     assert expected == set(Settings.model_fields)
 

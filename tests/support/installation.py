@@ -323,6 +323,10 @@ class Installation:
         until(lambda: {child.pid for child in started} <= self.fleet().keys(), f"{count} workers in the fleet")
         return started
 
+    def jobs(self) -> Child:
+        """Start a process that does jobs."""
+        return self._start("jobs", "-m", "pombo.worker.jobs")
+
     def gateway(self, *words: str, port: int = 0) -> "Gateway":
         """Start a gateway, on a free port unless told, and wait until it listens."""
         child = self._start("gateway", "-m", "pombo.ops.cli", "gateway", "--port", str(port), *words)

@@ -156,7 +156,7 @@ def test_a_worker_reads_no_further_ahead_than_a_claim(redis_url: str) -> None:
             lane.stop()
             await fleet.append([5000])
             (entries,) = await lane.store.read([(0, "", 1000)])
-            await lane._take_in(lane.holdings[0], entries, full=False)
+            await lane._ahead.take_in(lane.holdings[0], entries, full=False)
             assert (MAX_CLAIM_EVENTS, True) == (lane.holdings[0].events_ahead, lane.holdings[0].hungry)
 
     with connect(redis_url) as client:

@@ -11,6 +11,7 @@ from pombo.shared.clock import SystemClock
 from pombo.shared.keys import Keys
 from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.membership import PACE
+from pombo.worker.vitals import Vitals
 
 
 class Hands(SystemClock):
@@ -47,20 +48,20 @@ async def test_who_hears_no_answer_is_taken_for_dead(redis: Redis, keys: Keys, d
     clock = Hands()
     line = Line(redis)
     one, other = fleet(line, keys, clock), fleet(redis, keys, clock)
-    await one.show(0)
-    await other.show(0)
+    await one.show(Vitals())
+    await other.show(Vitals())
     line.deaf = deaf
     for _ in range(int(PACE.takeover) + 2):
         clock.at += 1
         if deaf:
             with pytest.raises(ConnectionError):
-                await one.show(0)
+                await one.show(Vitals())
         else:
-            await one.show(0)
-        await other.show(0)
+            await one.show(Vitals())
+        await other.show(Vitals())
     assert deaf == other.dead(one.id)
     line.deaf = False
-    await one.show(0)
-    await one.show(0)
-    await other.show(0)
+    await one.show(Vitals())
+    await one.show(Vitals())
+    await other.show(Vitals())
     assert not other.dead(one.id)

@@ -12,6 +12,7 @@ from pombo.shared.flow import read_flow
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
 from pombo.worker.fleet import BeatGuard, Fleet
+from pombo.worker.vitals import Vitals
 from support.world import WRITE_KEY, World, body
 
 
@@ -262,10 +263,10 @@ async def test_what_was_heard_lasts_until_the_next_beat(world: World) -> None:
     now = await script("announce").acall(world.redis, [world.keys.active], ["bot/0"])
     clock = SystemClock()
     fleet = Fleet(world.redis, world.keys, clock, BeatGuard(clock))
-    await fleet.show(0)
+    await fleet.show(Vitals())
     fleet._seconds = now + 100
     assert [False, True] == [fleet.heard_of(partition) for partition in ("bot/0", "bot/1")]
     assert {"bot/0", "bot/1"} == fleet.active
-    await fleet.show(0)
+    await fleet.show(Vitals())
     assert {"bot/0": now} == fleet._active
     assert {"bot/0"} == fleet.active

@@ -75,7 +75,7 @@ def test_members_tell_ids_apart(ids: set[bytes]) -> None:
 
 # -- the stored table ----------------------------------------------------------------------------------------
 
-_generations = st.builds(Generation, *[st.integers(0, 1 << 50)] * 5)
+_generations = st.builds(Generation, *[st.integers(0, 1 << 50)] * 6)
 
 
 @settings(deadline=None)
@@ -103,7 +103,8 @@ def test_table_of_another_version_is_left_alone(stored: bytes) -> None:
 
 def test_first_generation_begins_at_once() -> None:
     """An empty table gets its first generation whatever the count."""
-    assert Table("1", (Generation(1, FIRST_BUCKETS, START),)) == next_table(Table(), now=START, count=0, window=WINDOW)
+    first = Generation(1, FIRST_BUCKETS, START, window=WINDOW)
+    assert Table("1", (first,)) == next_table(Table(), now=START, count=0, window=WINDOW)
 
 
 def test_young_generation_is_kept() -> None:
@@ -133,7 +134,9 @@ def test_full_generation_is_followed_by_one_for_what_its_rate_brings(
 ) -> None:
     """A generation that filled up early is followed by one for a window at its rate, as far as that is believed."""
     table, now = Table("1", (Generation(1, before, START),)), START + filled_ms
-    expected = Table("2", (Generation(2, buckets, now), Generation(1, before, START, now, before * MAX_MEAN)))
+    expected = Table(
+        "2", (Generation(2, buckets, now, window=WINDOW), Generation(1, before, START, now, before * MAX_MEAN))
+    )
     assert expected == next_table(table, now=now, count=before * MAX_MEAN, window=WINDOW, limit=limit)
 
 
@@ -166,6 +169,25 @@ def test_generation_outlives_its_end_by_a_window() -> None:
         assert alive == [generation.number for generation in found.generations]
 
 
+def test_a_longer_window_begins_a_generation() -> None:
+    """Buckets keep the time to live that they were made with; a shorter window, or an unknown one, changes nothing."""
+    table = Table("1", (Generation(1, 64, START, window=WINDOW),))
+    found = next_table(table, now=START + 1, count=9, window=2 * WINDOW)
+    assert found is not None
+    assert [(2, 2 * WINDOW), (1, WINDOW)] == [(one.number, one.window) for one in found.generations]
+    assert None is next_table(found, now=START + 2, count=0, window=2 * WINDOW)
+    assert None is next_table(table, now=START + 1, count=9, window=WINDOW // 2)
+    assert None is next_table(Table("1", (Generation(1, 64, START),)), now=START + 1, count=9, window=2 * WINDOW)
+
+
+def test_the_longer_window_of_two_workers_counts() -> None:
+    """A worker that has not heard of it yet makes no bucket that ends too early."""
+    table = Table("1", (Generation(2, 64, START, window=2 * WINDOW), Generation(1, 64, START, window=WINDOW)))
+    assert [4 * WINDOW, 4 * WINDOW, 6 * WINDOW] == [table.lifetime(n * WINDOW) for n in (1, 2, 3)]
+    old = Table("1", (Generation(1, 64, START),))
+    assert 2 * WINDOW == old.lifetime(WINDOW)
+
+
 # -- days of traffic -----------------------------------------------------------------------------------------
 
 
@@ -185,7 +207,9 @@ class Store:
     most_generations: int = 0
     most_ids: int = 0
     worst_mean: float = 0.0
-    first: dict[int, int] = field(default_factory=dict)
+    since: int = START
+    """When the window was changed last: what was claimed before is remembered for the window of then."""
+    expires: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
     total: int = 0
 
@@ -195,7 +219,7 @@ class Store:
         newest = self.table.generations[0]
         self.count += ids
         self.total += ids
-        self.first.setdefault(newest.number, self.now)
+        self.expires.setdefault(newest.number, self.now + self.table.lifetime(self.window))
         self.last[newest.number] = self.now
         self.worst_mean = max(self.worst_mean, self.count / newest.buckets)
         self.most_ids = max(self.most_ids, self.count + sum(g.count for g in self.table.generations))
@@ -213,10 +237,11 @@ class Store:
         """Every id claimed less than a window ago is still found."""
         live = {generation.number for generation in self.table.generations}
         for number, last in self.last.items():
-            if self.now - last < self.window:
+            if self.since <= last > self.now - self.window:
                 assert number in live, f"generation {number} was dropped too early"
-        for number, first in self.first.items():
-            assert self.last[number] + self.window <= first + 2 * self.window, f"a bucket of {number} expires too early"
+        for number, expires in self.expires.items():
+            if self.last[number] >= self.since:
+                assert self.last[number] + self.window <= expires, f"a bucket of {number} expires too early"
 
 
 @settings(deadline=None, max_examples=60)
@@ -231,6 +256,19 @@ def test_steady_traffic_keeps_buckets_small(ids_a_window: int, window: int) -> N
         store.now += window // steps
     assert store.most_generations <= MAX_GENERATIONS
     assert store.worst_mean <= MAX_MEAN + claim / FIRST_BUCKETS
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from([HOUR, 5 * HOUR, WINDOW, 3 * WINDOW]), st.integers(1, 60)), max_size=8))
+def test_a_changed_window_holds_from_then_on(windows: list[tuple[int, int]]) -> None:
+    """Whenever an operator makes it longer or shorter, no id that comes later is forgotten early."""
+    store = Store(HOUR)
+    for window, hours in [(HOUR, 1), *windows]:
+        if window != store.window:
+            store.window, store.since = window, store.now
+        for _ in range(2 * hours):
+            store.claim(100)
+            store.now += HOUR // 2
 
 
 def test_growth_from_nothing_to_five_million() -> None:

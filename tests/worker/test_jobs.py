@@ -1,5 +1,6 @@
 """Redrives as RQ jobs: in this process by RQ's own worker, and in real ones that are killed."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,15 +20,30 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError
 from rq import SimpleWorker
-from rq.command import send_stop_job_command
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from pombo.ops.jobboard import JobView, cancel, find_job
+from pombo.shared.connection import aconnect
 from pombo.shared.deadletters import Filter, LetterHeader
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
-from pombo.shared.secrets import Secrets
-from pombo.worker.jobs import QUEUE, QUIET_S, RESTARTS, Outage, away_s, enqueue_redrive, queue
+from pombo.shared.secrets import Secrets, new_secret
+from pombo.worker.jobs import (
+    QUEUE,
+    QUIET_S,
+    RESTARTS,
+    Outage,
+    away_s,
+    enqueue_discard,
+    enqueue_export,
+    enqueue_import,
+    enqueue_recovery,
+    enqueue_redrive,
+    enqueue_retention,
+    queue,
+)
+from pombo.worker.jobs.criteria import NOBODY
 from support.programs import exists
 from support.waiting import until
 
@@ -62,6 +79,13 @@ def bury(redis: Redis, *ids: str, reason: str = "poison", namespace: str = "pomb
         pipe.execute()
 
 
+async def set_retention() -> None:
+    """Have letters of `bot` kept for a day."""
+    client = aconnect(os.environ["POMBO_REDIS_URL"])
+    await Registry(client, Keys(), Secrets([new_secret()])).set("bot", retention_s=86_400)
+    await client.aclose()
+
+
 def many() -> list[str]:
     return [f"m{number:05}" for number in range(MANY)]
 
@@ -79,6 +103,12 @@ def fetch(redis: Redis, job: Job) -> Job:
 def result(redis: Redis, job: Job) -> Any:
     """What the job returned."""
     return fetch(redis, job).return_value()
+
+
+def counted(moved: int) -> dict[str, Any]:
+    """The result of a redrive that passed over nothing."""
+    counts = {"moved": moved, "skipped": 0, "unreadable": 0, "older": 0}
+    return {**counts, "sentence": f"{moved:,} dead letters redriven"}
 
 
 def burst(redis: Redis) -> int:
@@ -109,7 +139,7 @@ def running_job(process: "subprocess.Popen[bytes]") -> int:
 
 def stopped_half_way(redis: Redis, job: Job, process: "subprocess.Popen[bytes]") -> int:
     """Wait until a job has done some of its work, and stop its process with SIGSTOP; its pid."""
-    until(lambda: fetch(redis, job).meta["moved"], "progress", poll_s=0.005)
+    until(lambda: fetch(redis, job).meta.get("moved"), "progress", poll_s=0.005)
     pid = until(lambda: running_job(process), "process of the job")
     os.kill(pid, signal.SIGSTOP)
     assert 0 < fetch(redis, job).meta["moved"] < MANY
@@ -122,7 +152,7 @@ def test_a_redrive_runs_in_any_rq_worker(sync_redis: Redis, bot: str) -> None:
     job = enqueue_redrive(sync_redis, bot, Filter())
     burst(sync_redis)
 
-    assert {"moved": 3, "skipped": 0, "unreadable": 0} == result(sync_redis, job)
+    assert counted(3) == result(sync_redis, job)
     assert 3 == fetch(sync_redis, job).meta["moved"] == queued(sync_redis)
 
 
@@ -136,7 +166,7 @@ def test_a_filter_travels_as_json(sync_redis: Redis, bot: str) -> None:
     burst(sync_redis)
 
     assert "pombo.worker.jobs.redrive" == job.serializer.loads(job.data)[0]
-    assert {"moved": 0, "skipped": 0, "unreadable": 0} == orjson.loads(stored[b"meta"])
+    assert (0, None) == itemgetter("done", "total")(orjson.loads(stored[b"meta"]))
     assert 1 == result(sync_redis, job)["moved"] == queued(sync_redis)
 
 
@@ -163,10 +193,11 @@ def test_what_fails_for_good_is_not_tried_again(sync_redis: Redis) -> None:
     assert "no source is called 'nobody'" in str(ended.exc_string)
 
 
-def test_stock_tools_show_it(sync_redis: Redis, redis_url: str) -> None:
+@pytest.mark.parametrize("more", [(), ("--serializer", "rq.serializers.JSONSerializer")])
+def test_stock_tools_show_it(sync_redis: Redis, redis_url: str, more: tuple[str, ...]) -> None:
     """`rq info` lists the queue with the job that waits."""
     enqueue_redrive(sync_redis, "bot", Filter())
-    command = [sys.executable, "-m", "rq.cli", "info", "--raw", "--url", redis_url]
+    command = [str(Path(sys.executable).with_name("rq")), "info", "--raw", "--url", redis_url, *more]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
 
     assert f"queue {QUEUE} 1" in shown
@@ -182,7 +213,7 @@ def test_a_killed_job_goes_on_where_it_was(sync_redis: Redis, bot: str) -> None:
         os.kill(pid, signal.SIGKILL)
         until(lambda: fetch(sync_redis, job).is_finished, "end of the job")
 
-    assert {"moved": MANY, "skipped": 0, "unreadable": 0} == result(sync_redis, job)
+    assert counted(MANY) == result(sync_redis, job)
     assert MANY == queued(sync_redis)
     assert RESTARTS - 1 == fetch(sync_redis, job).retries_left
 
@@ -208,7 +239,7 @@ def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> N
     bury(sync_redis, *many())
     job = enqueue_redrive(sync_redis, bot, Filter())
     with jobs_process() as process:
-        until(lambda: fetch(sync_redis, job).meta["moved"], "progress", poll_s=0.005)
+        until(lambda: fetch(sync_redis, job).meta.get("moved"), "progress", poll_s=0.005)
         # Not stopped here: the kernel itself ends stopped processes whose parent is gone.
         sync_redis.client_pause(DEADLINE_S * 1000, all=False)
         pid = running_job(process)
@@ -223,17 +254,102 @@ def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> N
     assert MANY == result(sync_redis, job)["moved"] == queued(sync_redis)
 
 
-def test_a_cancelled_job_stays_cancelled(sync_redis: Redis, bot: str) -> None:
-    """Who cancels a running job has it stopped, and not run again; what it moved is moved."""
+def test_a_cancelled_job_ends_between_two_steps(sync_redis: Redis, bot: str) -> None:
+    """Who cancels a running job has it end at once, with exact counts; it is not run again, and names nobody."""
     bury(sync_redis, *many())
-    job = enqueue_redrive(sync_redis, bot, Filter())
-    with jobs_process() as process:
-        stopped_half_way(sync_redis, job, process)
-        send_stop_job_command(sync_redis, job.id, serializer=JSONSerializer)
+    job = enqueue_redrive(sync_redis, bot, Filter(user="u1"), rate=2000)
+    with jobs_process():
+        until(lambda: fetch(sync_redis, job).meta["moved"], "progress", poll_s=0.005)
+        cancel(sync_redis, job.id)
         until(lambda: fetch(sync_redis, job).is_stopped, "stop of the job")
+    ended, moved = fetch(sync_redis, job), queued(sync_redis)
 
     assert 0 == len(queue(sync_redis))
-    assert 0 < queued(sync_redis) < MANY
+    assert 0 < moved < MANY
+    assert (moved, moved, None) == (ended.meta["moved"], ended.meta["done"], ended.meta["pending"])
+    assert f"cancelled; {moved:,} dead letters redriven, which stays so" == JobView.of(ended).sentence
+    assert NOBODY == ended.args[1]["user"]
+
+
+def test_an_ended_job_forgets_whom_it_was_about(sync_redis: Redis, bot: str) -> None:
+    """Neither user, messageId nor selection is in what RQ keeps for a week."""
+    wanted = Filter(user="u-secret", message_id="m-secret", ids=frozenset({"bot/77-7"}), event="Message Sent")
+    for job in (enqueue_redrive(sync_redis, bot, wanted), enqueue_discard(sync_redis, "nobody", wanted)):
+        burst(sync_redis)
+        stored: Any = sync_redis.hgetall(job.key)
+        ended = fetch(sync_redis, job)
+        assert ended.is_finished or ended.is_failed
+        assert "Message Sent" == ended.args[1]["event"]
+        assert not [word for word in ("secret", "77-7") if word in str(ended.args)]
+        assert b"secret" not in b"".join(stored.values())
+
+
+@pytest.mark.parametrize("discards", [False, True])
+def test_a_killed_export_goes_on_where_it_was(sync_redis: Redis, bot: str, tmp_path: Path, *, discards: bool) -> None:
+    """Each letter is in the file once, however often the job's process is killed."""
+    bury(sync_redis, *many())
+    job = enqueue_export(sync_redis, bot, Filter(), discard=discards)
+    with jobs_process(POMBO_EXPORT_DIR=str(tmp_path / "exports")) as process:
+        for done in (1, MANY // 2):
+            until(lambda done=done: fetch(sync_redis, job).meta["done"] >= done, "progress", poll_s=0.005)  # type: ignore[misc]
+            if pid := running_job(process):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: fetch(sync_redis, job).is_finished, "end of the job")
+    told = result(sync_redis, job)
+
+    lines = Path(told["path"]).read_bytes().splitlines()
+    assert many() == [orjson.loads(line)["message_id"] for line in lines]
+    assert (MANY, MANY * discards) == (told["letters"], told["removed"])
+    assert MANY * (not discards) == sync_redis.xlen(Keys().of("bot").dead)
+
+
+def test_what_was_exported_is_imported(sync_redis: Redis, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name alone, from the folder that the worker knows."""
+    monkeypatch.setenv("POMBO_HOME", str(Path.cwd()))
+    bury(sync_redis, "a", "b")
+    made = enqueue_export(sync_redis, bot, Filter(), discard=True)
+    burst(sync_redis)
+    path = Path(result(sync_redis, made)["path"])
+    assert Path.cwd() / "exports" == path.parent
+    job = enqueue_import(sync_redis, bot, path.name)
+    burst(sync_redis)
+
+    assert 2 == result(sync_redis, job)["restored"] == sync_redis.xlen(Keys().of("bot").dead)
+
+
+def test_scheduled_jobs_run_like_others(sync_redis: Redis, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their words and results are JSON too; with the source's options off they do nothing."""
+    monkeypatch.setenv("POMBO_HOME", str(Path.cwd()))
+    bury(sync_redis, "a")
+    retention = enqueue_retention(sync_redis, bot)
+    recovery = enqueue_recovery(sync_redis, bot, began=1, ended=2**41)
+    assert 0 == burst(sync_redis)
+
+    assert 0 == result(sync_redis, retention)["letters"]
+    assert 0 == result(sync_redis, recovery)["moved"]
+    assert 1 == sync_redis.xlen(Keys().of("bot").dead)
+
+
+def test_retention_needs_nobody(sync_redis: Redis, bot: str, tmp_path: Path) -> None:
+    """Two workers find what is due, do it once, and their log says where the letters are."""
+    with asyncio.Runner() as runner:
+        runner.run(set_retention())
+    event = {"messageId": "m1", "type": "track", "userId": "u1", "event": "Message Sent"}
+    of, log = Keys().of("bot"), tmp_path / "log"
+    sync_redis.xadd(of.dead, {"h": LetterHeader("poison", 0).dump(), "b": orjson.dumps(event)}, id="1000-1")
+    sync_redis.hset(of.ledger, mapping={"accepted": 1, "dead": 1})
+    env = {"POMBO_EXPORT_DIR": str(tmp_path / "exports"), "POMBO_LOG_LEVEL": "info"}
+    with log.open("wb") as err, jobs_process(err, **env), jobs_process(err, **env):
+        until(lambda: "retention.done" in log.read_text(), "run of retention")
+        until(lambda: len(queue(sync_redis).finished_job_registry), "end of the job")
+
+    (job_id,) = queue(sync_redis).finished_job_registry.get_job_ids()
+    (file,) = (tmp_path / "exports").iterdir()
+    told = find_job(sync_redis, job_id)
+    assert ("retention", 1, str(file)) == (told.kind, told.result["removed"], told.result["path"])
+    assert str(file) in log.read_text()
+    assert "m1" == orjson.loads(file.read_bytes())["message_id"]
+    assert 0 == sync_redis.xlen(of.dead)
 
 
 def test_the_wait_for_redis_doubles() -> None:

@@ -10,7 +10,7 @@ from support.world import Worker, World, body
 SOURCES = 100
 PARTITIONS = 8
 BEATS = 20
-BEAT = 9
+BEAT = 10
 """Commands of a beat, those in its script included, with one to spare."""
 
 

@@ -77,7 +77,7 @@ async def test_own_token_is_not_another_one(stored: StoredSource) -> None:
 
 # -- beats ---------------------------------------------------------------------------------------------------
 
-FLEET = [Keys().workers, Keys().active, Keys().epoch, Keys().losses]
+FLEET = [Keys().workers, Keys().active, Keys().epoch, Keys().losses, Keys().watched]
 
 
 async def beat(redis: Redis, worker: str, number: int, *, last: int = 0, epoch: Any = "", sure: bool = True) -> Any:
@@ -123,7 +123,7 @@ async def test_goodbye_takes_a_worker_off(redis: Redis) -> None:
 
 async def answered(redis: Redis, worker: str, number: int, **last: Any) -> tuple[Any, str]:
     """What a beat says of Redis: its epoch, and what it lost."""
-    *_, epoch, loss = await beat(redis, worker, number, **last)
+    *_, epoch, loss, _ = await beat(redis, worker, number, **last)
     return epoch, loss.decode()
 
 

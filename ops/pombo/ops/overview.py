@@ -1,7 +1,7 @@
 """The overview: what an operator sees of an installation at one moment, for every screen that shows it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, cast
 
@@ -14,6 +14,7 @@ from pombo.shared.connection import primaries
 from pombo.shared.flow import Flow, State, redis_now
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import Ledger
+from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
 from pombo.shared.sources import Source
 from pombo.worker.membership import PACE, silence
@@ -89,6 +90,9 @@ class SourceView:
         }
 
 
+_VITALS = ("in_flight", "memory", "takeovers")
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerView:
     """A worker as it last described itself; only a second look tells whether it still lives."""
@@ -106,6 +110,20 @@ class WorkerView:
     """The second, of Redis' clock, in which its beat moved last."""
     version: str | None = None
     """Of pombo."""
+    in_flight: int | None = None
+    """Events that it has claimed and not settled; None: it does not say, as with the next two."""
+    memory: int | None = None
+    """Bytes of memory that its process has resident."""
+    takeovers: int | None = None
+    """Leases that it took over from workers fallen silent, since it started."""
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When it started; None when it does not say so, or in no known way."""
+        try:
+            return datetime.fromisoformat(self.started) if self.started else None
+        except (TypeError, ValueError):
+            return None
 
     def alive(self, now: int) -> bool:
         """Whether it beat lately, by its own word, at `now` in ms of Redis' clock; its very first beat counts."""
@@ -116,7 +134,7 @@ class WorkerView:
         """Read a worker's description; of one that this pombo does not know only the id."""
         try:
             told = orjson.loads(stored)
-            fields = ("host", "pid", "partitions", "started", "stopping", "beat", "at", "version")
+            fields = (*("host", "pid", "partitions", "started", "stopping", "beat", "at", "version"), *_VITALS)
             return cls(worker_id, **{name: told[name] for name in fields if name in told})
         except (ValueError, TypeError):
             return cls(worker_id)
@@ -139,6 +157,8 @@ class RedisView:
     """`aof always`, `aof everysec`, `aof no`, `aof`, `rdb` or `none`."""
     clients: int = 0
     """Connections."""
+    eviction: str = ""
+    """What it does when it is full, `maxmemory-policy`: all but `noeviction` delete data; "" when it cannot be seen."""
 
     def describe(self) -> dict[str, Any]:
         """The server's part of `status --json`."""
@@ -156,6 +176,8 @@ class Overview:
     redis: RedisView
     now: int = 0
     """Redis' clock in ms when it was read."""
+    losses: Losses = field(default_factory=Losses)
+    """What workers saw Redis lose, beside what sources' ledgers tell, and nobody has acknowledged."""
 
     def describe(self) -> dict[str, Any]:
         """The JSON of `status`."""
@@ -170,7 +192,12 @@ async def read_overview(redis: Redis, keys: Keys, snapshot: Snapshot) -> Overvie
     """Read everything that an overview shows; a few commands a source."""
     now = await redis_now(redis)
     views = {name: await read_source(redis, keys, source, now) for name, source in snapshot.sources.items()}
-    return Overview(views, snapshot.unreadable, await read_workers(redis, keys), await _server(redis), now)
+    workers, server, losses = (
+        await read_workers(redis, keys),
+        await _server(redis),
+        await read_fleet_losses(redis, keys),
+    )
+    return Overview(views, snapshot.unreadable, workers, server, now, losses)
 
 
 async def read_source(redis: Redis, keys: Keys, source: Source, now: int) -> SourceView:
@@ -224,6 +251,7 @@ async def _server(redis: Redis) -> RedisView:
         maxmemory=sum(int(one.get("maxmemory", 0)) for one in infos),
         clients=sum(int(one.get("connected_clients", 0)) for one in infos),
         persistence=await _persistence(servers[0], bool(info.get("aof_enabled"))),
+        eviction=str(info.get("maxmemory_policy", "")),
     )
 
 

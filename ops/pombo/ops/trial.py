@@ -18,6 +18,7 @@ from pombo.ops.trace import Place, Search
 from pombo.ops.wording import age, plural
 from pombo.producer import AsyncProducer, Rejected, Spooled
 from pombo.shared.batches import partition_of
+from pombo.shared.errors import ConfigurationError
 from pombo.shared.flow import redis_now
 from pombo.shared.keys import Keys
 from pombo.shared.settings import Settings
@@ -65,7 +66,13 @@ class Trial:
 
 
 async def try_source(settings: Settings, redis: Redis, source: Source, timeout_s: float) -> Trial:
-    """Send one test event to a source, and follow it for `timeout_s` seconds at most."""
+    """Send one test event to a source, and follow it for `timeout_s` seconds at most.
+
+    Raises:
+        ConfigurationError: producers with these settings drop their events.
+    """
+    if settings.disabled:
+        raise ConfigurationError("POMBO_DISABLED is on, and producers here drop their events; unset it")
     begun = time.monotonic()
     async with AsyncProducer(source.name, settings=settings, budget_s=timeout_s) as producer:
         receipt = await producer.track(USER, EVENT, {"sent_by": "pombo sources test"}, integrations=dict(INTEGRATIONS))

@@ -3,14 +3,16 @@
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
-from pombo.ops.cli.crew import gateway_crew
+from pombo.ops.cli.crew import console_child, gateway_crew
 from pombo.ops.embedded import EmbeddedServer
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.shared.connection import aconnect, redact, redis_url
 from pombo.shared.errors import ConfigurationError, PomboError
 from pombo.shared.lifeline import die_with_parent
+from pombo.shared.listening import listen
 from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
@@ -19,8 +21,11 @@ from pombo.shared.settings import Settings
 from pombo.worker.exposition import exposed
 from pombo.worker.process import check_secrets
 
-FLEET_PORT = 8081
-"""Metrics of the whole installation."""
+CONSOLE_PORT = 8081
+FLEET_PORT = CONSOLE_PORT
+"""The console also shows the metrics of the whole installation; where it cannot run, these alone are there."""
+_CONSOLE = ("starlette", "uvicorn", "jinja2", "python_multipart")
+"""What a console needs beyond the rest."""
 GATEWAY_PORT = 8080
 WATCH_S = 1.0
 DEFAULT_SOURCE = "default"
@@ -29,7 +34,7 @@ log = get_logger("pombo.up")
 
 
 def up(settings: Settings) -> int:
-    """Run an embedded server if no Redis is given, a worker, the jobs and a gateway, until SIGTERM or Ctrl-C.
+    """Run an embedded server if no Redis is given, a worker, jobs, a gateway and a console, until SIGTERM or Ctrl-C.
 
     Raises:
         ConfigurationError: the home, the server or the secret key cannot be used, or the worker refused its
@@ -51,15 +56,11 @@ async def _up(settings: Settings) -> int:
         sources = await _prepare_sources(settings, secrets)
         if stop.is_set():
             return 0
-        fleet = exposed(
-            fleet_registry(settings, secrets), FLEET_PORT, "127.0.0.1",
-            remedy="stop what uses the port, to have the fleet's metrics; all else works without",
-        )  # fmt: skip
-        served = stack.enter_context(fleet)
         supervisor = await stack.enter_async_context(Supervisor())
         await supervisor.start(ChildSpec(name="worker", argv=[sys.executable, "-m", "pombo.ops.cli", "worker"]))
         gateway = await _start_gateway(stack)
-        lines = greeting(settings, sources, fleet_served=served, gateway=gateway)
+        console, fleet = await _start_console(settings, secrets, stack)
+        lines = greeting(settings, sources, gateway=gateway, console=console, fleet=fleet)
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         ended = asyncio.ensure_future(supervisor.wait())
         ended.add_done_callback(lambda _: stop.set())
@@ -88,6 +89,31 @@ async def _start_gateway(stack: AsyncExitStack) -> str:
     (spec,) = gateway_crew(None, [listener.fileno()])
     await supervisor.start(spec)
     return f"http://127.0.0.1:{GATEWAY_PORT}"
+
+
+async def _start_console(settings: Settings, secrets: Secrets, stack: AsyncExitStack) -> tuple[str, str]:
+    """Run a console on its usual port, under a supervisor of its own; or, where it lacks a package, what shows metrics.
+
+    Returns:
+        Its URL, or why it is off; and where the fleet's metrics are, or why not.
+    """
+    missing = [name for name in _CONSOLE if find_spec(name) is None]
+    if missing:
+        fleet = exposed(
+            fleet_registry(settings, secrets), CONSOLE_PORT, "127.0.0.1",
+            remedy="stop what uses the port, to have the fleet's metrics; all else works without",
+        )  # fmt: skip
+        served = stack.enter_context(fleet)
+        at = f"fleet 127.0.0.1:{CONSOLE_PORT}" if served else f"fleet off, port {CONSOLE_PORT} is in use"
+        return f"off, {missing[0]} is not installed (pombo[console])", at
+    try:
+        listener = stack.enter_context(listen("127.0.0.1", CONSOLE_PORT, "the console"))
+    except ConfigurationError as error:
+        log.warning("console.off", error=str(error))
+        return f"off, port {CONSOLE_PORT} is in use", f"fleet off, port {CONSOLE_PORT} is in use"
+    supervisor = await stack.enter_async_context(Supervisor())
+    await supervisor.start(console_child(listener.fileno()))
+    return f"http://127.0.0.1:{CONSOLE_PORT}", f"fleet 127.0.0.1:{CONSOLE_PORT}"
 
 
 async def _start_server(settings: Settings, stack: AsyncExitStack) -> EmbeddedServer | None:
@@ -139,14 +165,14 @@ async def _prepare_default(registry: Registry, names: set[str], write_key: str) 
         )
 
 
-def greeting(settings: Settings, sources: list[str], *, fleet_served: bool, gateway: str) -> list[str]:
+def greeting(settings: Settings, sources: list[str], *, gateway: str, console: str, fleet: str) -> list[str]:
     """What `up` says when everything was started."""
     worker = f"worker :{settings.metrics_port}" if settings.metrics_port else "worker off"
-    fleet = f"fleet 127.0.0.1:{FLEET_PORT}" if fleet_served else f"fleet off, port {FLEET_PORT} is in use"
     lines = [
         f"pombo is up on {redact(redis_url(settings))}",
         f"  sources   {', '.join(sources) or 'none yet: pombo sources add NAME --write-key -'}",
         f"  gateway   {gateway}",
+        f"  console   {console}",
         f"  metrics   {worker}, {fleet}",
         "  look      pombo status · pombo top · pombo audit · pombo doctor",
         "  stop      Ctrl-C",

@@ -20,6 +20,12 @@ import orjson
 from pombo.shared.errors import PomboError
 
 JSON = (b"content-type", b"application/json")
+ROUTES = (
+    ("v1", "Segment's are /v1/batch and /v1/track, identify, page, screen, group, alias"),
+    ("blip", "Blip's are /blip/SOURCE and /blip/SOURCE/messages, events, contacts"),
+    ("quickbot", "QuickBot's is /quickbot/SOURCE"),
+)
+"""What a path begins with, and the routes that begin so."""
 LONGEST_WAIT_S = 60
 """Seconds of the longest `Retry-After`; SDKs obey up to 300."""
 
@@ -70,6 +76,14 @@ def problem(code: str, message: str, name: str | None = None) -> bytes:
     """The body of a refusal; `name` is the field that is wrong, where it is one."""
     told = {"success": False, "code": code, "message": message}
     return orjson.dumps(told if name is None else {**told, "field": name})
+
+
+def unknown_route(path: str) -> Refusal:
+    """The refusal of a path that is none of ours: it names the routes of the platform that it means, or of all."""
+    beginning = path.lstrip("/").partition("/")[0]
+    near = [routes for name, routes in ROUTES if name == beginning]
+    told = "; ".join(near or [routes for _, routes in ROUTES])
+    return Refusal(404, "not_found", f"{path[:100]!r} is no route of this gateway; {told}")
 
 
 SUCCESS = Answer(200, b'{"success": true}')

@@ -6,19 +6,20 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 from starlette.routing import Route, Router
 
-from pombo.gateway.answers import Answer, wait_s
+from pombo.gateway.answers import Answer, unknown_route, wait_s
 from pombo.gateway.blip import Blip
 from pombo.gateway.catalogue import Catalogue
 from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.door import Door, Handler
 from pombo.gateway.exchange import Exchange
 from pombo.gateway.health import Health
+from pombo.gateway.intake import Intake
 from pombo.gateway.keyring import Keyring
 from pombo.gateway.metrics import Metrics
 from pombo.gateway.producers import Producers
 from pombo.gateway.quickbot import QuickBot
 from pombo.gateway.room import Room
-from pombo.gateway.segment import Segment, unknown_route
+from pombo.gateway.segment import Segment
 from pombo.gateway.traffic import Traffic
 from pombo.gateway.webhooks import Webhooks
 from pombo.shared.clock import Clock
@@ -63,11 +64,11 @@ class Gateway:
             stopping=stopping,
         )
         dispatch = Dispatch(keyring, self._producers, self.metrics.producer, clock, rng)
-        most = settings.gateway_body_bytes
+        intake = Intake(dispatch, self._room, settings.gateway_body_bytes)
         webhooks = Webhooks(keyring, catalogue)
-        segment = Segment(keyring, dispatch, self._room, body_bytes=most)
-        blip = Blip(webhooks, dispatch, self._room, body_bytes=most)
-        quickbot = QuickBot(webhooks, dispatch, self._room, body_bytes=most)
+        segment = Segment(keyring, intake)
+        blip = Blip(webhooks, intake)
+        quickbot = QuickBot(webhooks, intake)
         # A router alone: what Starlette puts around it handles errors, and doors leave none.
         self.app = Router(
             routes=[

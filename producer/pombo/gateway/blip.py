@@ -7,14 +7,12 @@ the right key is answered 200 once it is durable: as events, or as a dead letter
 import asyncio
 from typing import Any
 
-from pombo.gateway.answers import Answer, Refusal, partly
-from pombo.gateway.bodies import read
-from pombo.gateway.dispatch import Dispatch
+from pombo.gateway.answers import Answer, Refusal, partly, unknown_route
 from pombo.gateway.documents import read_json
 from pombo.gateway.exchange import Exchange
+from pombo.gateway.intake import Intake
 from pombo.gateway.items import Frame, Sorted
-from pombo.gateway.room import Room
-from pombo.gateway.segment import MOST_ITEMS, SLICE, unknown_route
+from pombo.gateway.segment import MOST_ITEMS, SLICE
 from pombo.gateway.webhooks import Webhooks
 from pombo.producer.adapted import UnknownItem
 from pombo.producer.blip import BlipOptions, Kind, adapt
@@ -26,11 +24,9 @@ KINDS = {kind.value: kind for kind in (Kind.MESSAGES, Kind.EVENTS, Kind.CONTACTS
 class Blip:
     """Take items of Blip's data webhook."""
 
-    def __init__(self, webhooks: Webhooks, dispatch: Dispatch, room: Room, *, body_bytes: int) -> None:
+    def __init__(self, webhooks: Webhooks, intake: Intake) -> None:
         self._webhooks = webhooks
-        self._dispatch = dispatch
-        self._room = room
-        self._body_bytes = body_bytes
+        self._intake = intake
 
     async def __call__(self, exchange: Exchange) -> Answer:
         """Answer a request, once all that it brings is durable.
@@ -47,14 +43,13 @@ class Blip:
             )
             raise Refusal(403, "not_for_blip", message)
         options = BlipOptions.of(source, await self._webhooks.id_key(source))
-        with self._room.share() as share:
-            body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
-            exchange.size = len(body)
+        with self._intake.share() as share:
+            body = await self._intake.read(exchange, share)
             sorted_ = await sort_body(body, Frame(exchange.received_at), options, kind)
             del body
             exchange.events = len(sorted_.good)
             exchange.rejected = len(sorted_.dead)
-            await self._dispatch(exchange, key, sorted_.good, sorted_.dead)
+            await self._intake.dispatch(exchange, key, sorted_.good, sorted_.dead)
         return partly(sorted_.rejected)
 
 

@@ -14,7 +14,7 @@ from pombo.gateway.catalogue import Catalogue
 from pombo.shared.batches import partition_of
 from pombo.shared.clock import Clock, iso
 from pombo.shared.connection import astray, forsake, transient
-from pombo.shared.deadletters import LetterHeader, Reason
+from pombo.shared.deadletters import LetterHeader, Reason, row_of
 from pombo.shared.errors import StoredVersionError
 from pombo.shared.keys import Keys
 from pombo.shared.logs import get_logger
@@ -156,7 +156,7 @@ class Letterbox:
 
     async def _ask(self, args: list[Argument]) -> bytes:
         of = self._keys.of(self._name)
-        keys = [of.ledger, of.session(self._session), of.dead]
+        keys = [of.ledger, of.session(self._session), of.dead, of.dead_table, of.dead_groups]
         reply = await script("dead_append").acall(self._redis, keys, args)
         return bytes(reply[0])
 
@@ -180,7 +180,8 @@ class Letterbox:
         told = ",".join(f"{kind}={count}" for kind, count in types.items())
         args: list[Argument] = [source.incarnation, self._sequence, source.dead_bytes, SESSION_S, told]
         for letter in letters:
-            args += [letter.reason, letter.header(source.partitions, at), letter.payload]
+            header = letter.header(source.partitions, at)
+            args += [letter.reason, header, letter.payload, 1, *row_of(header, letter.payload).arguments]
         return args
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 import random
 import resource
 import socket
@@ -20,10 +19,10 @@ from pombo.gateway.app import Gateway
 from pombo.gateway.metrics import Metrics
 from pombo.gateway.protocol import Protocol, sweep
 from pombo.producer.spools import keeper_of
+from pombo.shared import listening
 from pombo.shared.clock import SystemClock
 from pombo.shared.connection import aconnect, redis_url, transient
 from pombo.shared.crewmetrics import join_crew
-from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import on_stop_signals
@@ -33,7 +32,6 @@ from pombo.shared.settings import Settings
 
 SOCKET_FD = "POMBO_GATEWAY_FD"
 """Environment variable that gives a process the number of the listening socket that its parent made."""
-BACKLOG = 2048
 STOP_S = 10
 """Seconds in which requests under way may end at a stop."""
 SPARE_DESCRIPTORS = 128
@@ -60,7 +58,7 @@ def run_gateway(settings: Settings, options: Options) -> int:
     configure_logs(settings.log_level, settings.log_format)
     # Its own lines are for people at a terminal, and ours say the same.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    listener = inherited() or listen(options.host, options.port)
+    listener = listening.inherited(SOCKET_FD) or listen(options.host, options.port)
     _spare_the_collector()
     with listener:
         return _runner()(_run(settings, listener))
@@ -95,35 +93,7 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     Raises:
         ConfigurationError: the address cannot be listened on.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = socket.socket(family, kind, protocol)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if shared:
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            made.bind(address)
-            made.listen(BACKLOG)
-        except OSError:
-            made.close()
-            raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"the gateway cannot listen on {host}:{port}: {error.strerror}; stop what uses it, or give another --port"
-        ) from None
-    return made
-
-
-def inherited() -> socket.socket | None:
-    """The socket that the parent made, if it did."""
-    number = os.environ.pop(SOCKET_FD, "")
-    if not number.isdigit():
-        return None
-    with suppress(OSError):
-        made = socket.socket(fileno=int(number))
-        made.set_inheritable(False)
-        return made
-    return None
+    return listening.listen(host, port, "the gateway", shared=shared)
 
 
 async def _run(settings: Settings, listener: socket.socket) -> int:
@@ -182,7 +152,7 @@ def gateway_server(
         server_header=False,
         timeout_keep_alive=3600,  # The sweeper is quicker.
         timeout_graceful_shutdown=STOP_S,
-        backlog=BACKLOG,
+        backlog=listening.BACKLOG,
     )
     server = GatewayServer(config)
     sweeping = asyncio.ensure_future(sweep(server.server_state.connections))

@@ -3,11 +3,9 @@
 import orjson
 
 from pombo.gateway.answers import SUCCESS, Answer
-from pombo.gateway.bodies import read
-from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.documents import parse
 from pombo.gateway.exchange import Exchange
-from pombo.gateway.room import Room
+from pombo.gateway.intake import Intake
 from pombo.gateway.webhooks import Webhooks
 from pombo.producer.quickbot import adapt
 from pombo.shared.errors import InvalidEvent
@@ -20,11 +18,9 @@ NOT_SENT = Answer(200, orjson.dumps({"success": True, "sent": False}))
 class QuickBot:
     """Take blocks."""
 
-    def __init__(self, webhooks: Webhooks, dispatch: Dispatch, room: Room, *, body_bytes: int) -> None:
+    def __init__(self, webhooks: Webhooks, intake: Intake) -> None:
         self._webhooks = webhooks
-        self._dispatch = dispatch
-        self._room = room
-        self._body_bytes = body_bytes
+        self._intake = intake
 
     async def __call__(self, exchange: Exchange) -> Answer:
         """Answer a request, once its event is durable.
@@ -34,18 +30,17 @@ class QuickBot:
             ClientGoneError: the client went away.
         """
         source, key = await self._webhooks.admit(exchange)
-        with self._room.share() as share:
-            body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
-            exchange.size = len(body)
+        with self._intake.share() as share:
+            body = await self._intake.read(exchange, share)
             exchange.events = 1
             try:
                 prepared = _prepared(exchange, body, source.name)
             except InvalidEvent as error:
-                raise self._dispatch.refuse(exchange, error) from None
+                raise self._intake.dispatch.refuse(exchange, error) from None
             del body
             if prepared is None:
                 return NOT_SENT
-            await self._dispatch(exchange, key, [prepared])
+            await self._intake.dispatch(exchange, key, [prepared])
         return SUCCESS
 
 

@@ -4,15 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly
-from pombo.gateway.bodies import read
+from pombo.gateway.answers import SUCCESS, Answer, Refusal, partly, unknown_route
 from pombo.gateway.credentials import basic_key, body_key, no_key
-from pombo.gateway.dispatch import Dispatch
 from pombo.gateway.documents import parse
 from pombo.gateway.exchange import Exchange
+from pombo.gateway.intake import Intake
 from pombo.gateway.items import Frame, Sorted
 from pombo.gateway.keyring import Keyring
-from pombo.gateway.room import Room
 from pombo.shared.errors import InvalidEvent
 from pombo.shared.shapes import SHAPES
 
@@ -29,18 +27,9 @@ _HOW = "give the source's intake key, or its write key, as the name of Basic aut
 class Segment:
     """Take calls and batches."""
 
-    def __init__(
-        self,
-        keyring: Keyring,
-        dispatch: Dispatch,
-        room: Room,
-        *,
-        body_bytes: int,
-    ) -> None:
+    def __init__(self, keyring: Keyring, intake: Intake) -> None:
         self._keyring = keyring
-        self._dispatch = dispatch
-        self._room = room
-        self._body_bytes = body_bytes
+        self._intake = intake
 
     async def __call__(self, exchange: Exchange) -> Answer:
         """Answer a request, once all that it brings is durable.
@@ -57,9 +46,8 @@ class Segment:
         header = basic_key(exchange.headers.get(b"authorization"))
         # Before the body is read: a stranger's body takes no room.
         owner = None if header is None else (self._keyring.known(header) or await self._keyring.owner(header))
-        with self._room.share() as share:
-            body = await read(exchange.receive, exchange.headers, share, self._body_bytes)
-            exchange.size = len(body)
+        with self._intake.share() as share:
+            body = await self._intake.read(exchange, share)
             document, items = _parsed(body, call)
             key = header or body_key(document, items)
             if key is None:
@@ -76,7 +64,7 @@ class Segment:
             single = call in SINGLE
             sorted_ = self._one(exchange, document) if single else await _sorted(exchange, document, items)
             del document, items  # Parsed they take several times the room that was counted for them.
-            await self._dispatch(exchange, key, sorted_.good, sorted_.dead)
+            await self._intake.dispatch(exchange, key, sorted_.good, sorted_.dead)
             return partly(sorted_.rejected)
 
     def _one(self, exchange: Exchange, document: dict[str, Any]) -> Sorted:
@@ -84,7 +72,7 @@ class Segment:
         try:
             found.add({**document, "type": SINGLE[exchange.param("call")]})
         except InvalidEvent as error:
-            raise self._dispatch.refuse(exchange, error) from None
+            raise self._intake.dispatch.refuse(exchange, error) from None
         return found
 
 
@@ -96,12 +84,6 @@ async def _sorted(exchange: Exchange, document: Mapping[str, Any], items: list[A
         found.take(index, item)
     exchange.rejected = len(found.rejected)
     return found
-
-
-def unknown_route(path: str) -> Refusal:
-    """The refusal of a path that is none of ours."""
-    shown = path[:100]
-    return Refusal(404, "not_found", f"{shown!r} is no route of this gateway; Segment's are /v1/batch, /v1/track, …")
 
 
 def _parsed(body: bytes, call: str) -> tuple[dict[str, Any], list[Any]]:

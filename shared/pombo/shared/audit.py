@@ -12,6 +12,7 @@ from typing import Any, Self
 from redis.asyncio import Redis
 
 from pombo.shared.batches import READABLE
+from pombo.shared.deadletters.table import State
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.losses import Losses, read_fleet_losses
@@ -91,7 +92,7 @@ async def audit_source(redis: Redis, keys: Keys, source: Source) -> SourceAudit:
     """Recount one source and compare."""
     of = keys.of(source.name)
     streams = [key for p in range(source.partitions) for key in (of.stream(p), of.record(p))]
-    touched = [of.ledger, of.dead, of.losses, *streams]
+    touched = [of.ledger, of.dead, of.losses, of.dead_table, of.dead_groups, *streams]
     reply = await script("recount").acall(redis, touched, [READABLE[0], READABLE[-1], RECORD_VERSION, PAGE])
     return judge(source, Recount.parse(reply))
 
@@ -156,14 +157,16 @@ class Recount:
     dead_bytes: int
     partitions: tuple[Partition, ...]
     losses: Losses = field(default_factory=Losses)
+    table: State = field(default_factory=State)
+    """How the table of the dead letters stands."""
 
     @classmethod
     def parse(cls, reply: Sequence[Any]) -> Self:
         """Read the reply of `recount.lua`."""
-        fields, dead, dead_bytes, losses, *rows = reply
+        fields, dead, dead_bytes, losses, table, *rows = reply
         ledger = Ledger.parse(dict(zip(fields[::2], fields[1::2], strict=True)))
         partitions = (Partition.parse(p, row) for p, row in enumerate(rows))
-        return cls(ledger, dead, dead_bytes, tuple(partitions), Losses.parse(losses))
+        return cls(ledger, dead, dead_bytes, tuple(partitions), Losses.parse(losses), State.parse(table))
 
     @property
     def readable(self) -> bool:
@@ -244,3 +247,11 @@ def _remarks(recount: Recount) -> Iterator[str]:
             else f"{malformed} stream entries are no record batches"
         )
         yield f"{entries}: something else wrote into the streams"
+    table = recount.table
+    if not table.known:
+        yield f"the table of the dead letters has version {table.version!r}: left alone; upgrade pombo here"
+    elif table.version and not table.complete:
+        yield (
+            f"the table of the dead letters tells of {table.stored - table.gone}, and there are {table.letters}: "
+            "it is made anew when somebody lists them by a filter, and no letter is touched by that"
+        )

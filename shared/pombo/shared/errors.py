@@ -7,6 +7,9 @@ PomboError
 ├── SourceNotEmptyError     the source still holds events
 ├── UnknownLetterError      no dead letter has that id
 ├── RedriveError            a dead letter that holds no event to send
+├── RestoreError            a dead letter that cannot be put back from an export
+├── UnknownJobError         no job has that id
+├── JobError                a job cannot be cancelled, or do what it is for
 ├── CorruptBatchError       a record batch is not what was written
 ├── SpoolError             the spool on the local disk cannot be read or written
 ├── StoredVersionError      stored data has a version that this pombo does not know; it is left alone
@@ -40,6 +43,18 @@ class UnknownLetterError(PomboError):
 
 class RedriveError(PomboError):
     """A dead letter holds no event that could be sent; nothing was redriven."""
+
+
+class RestoreError(PomboError):
+    """What an export holds cannot be put back among the dead letters; nothing of it was."""
+
+
+class UnknownJobError(PomboError):
+    """No job has that id."""
+
+
+class JobError(PomboError):
+    """A job cannot be cancelled, or cannot do what it is for."""
 
 
 class SpoolError(PomboError):

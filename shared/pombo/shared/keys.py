@@ -14,7 +14,10 @@ source, whose name holds none.
 | `NS:{@fleet}:active` | zset | producers, workers | trimmed by workers | `S/P` → Redis' seconds when last announced |
 | `NS:{@fleet}:epoch` | string | workers | kept | made by the first beat: another one means that Redis was emptied |
 | `NS:{@fleet}:losses` | stream | workers | until acknowledged, the last 100 | what workers saw Redis lose |
+| `NS:{@fleet}:watched` | zset | console | until nobody watches | source → until when its events are told, in s |
+| `NS:{@fleet}:trail` | stream | console, CLI | the last 10,000 | who did what |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
+| `NS:{@jobs}:schedule` | hash | job workers | kept | in the Redis of jobs: what is due, and outages that go on |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
 | `NS:{S}:flow` | hash | workers, operators | with the source | hold, park, pause, breaker, pace, last success |
 | `NS:{S}:rate` | hash | workers | 2 h and its debt | token bucket of a source without rate group |
@@ -25,7 +28,15 @@ source, whose name holds none.
 | `NS:{S}:ids` | hash | workers | with the source | generations of the idempotency store |
 | `NS:{S}:ids:G:B` | set of ints | workers | twice the window | bucket B of generation G |
 | `NS:{S}:dead` | stream | workers append, jobs remove | until redriven or discarded | dead letters |
+| `NS:{S}:dead:table` | string | scripts | while there are letters | their rows: `deadletters/rows.py` |
+| `NS:{S}:dead:groups` | hash | scripts | while there are letters | those alike: `lua/lettertable.lua` |
+| `NS:{S}:dead:table:draft` | string | who makes the table anew | 30 s after its last step | the table in the making |
+| `NS:{S}:dead:groups:draft` | hash | who makes the table anew | 30 s after its last step | the groups in the making |
+| `NS:{S}:recoveries` | string | jobs | with the source | when automatic redrives ran, JSON |
 | `NS:{S}:losses` | stream | producers, workers | until acknowledged, the last 100 | what Redis forgot of the source |
+| `NS:{S}:history` | list | workers, console | 25 h after the last sample, 91 | samples of its charts, one in 10 s |
+| `NS:{S}:history:day` | list | workers, console | 25 h after the last sample, 289 | the same, summed up by 5 min |
+| `NS:{S}:tail` | stream | workers | 5 min, the last 1,000 | events and their fates, while somebody watches |
 | `NS:wake` | channel | scripts publish | – | `S/P`: a partition got its first entry; `S`: flow changed |
 """
 
@@ -71,6 +82,18 @@ class Keys:
         return f"{self.namespace}:{{@fleet}}:losses"
 
     @property
+    def watched(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:watched"
+
+    @property
+    def trail(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:trail"
+
+    @property
+    def schedule(self) -> str:
+        return f"{self.namespace}:{{@jobs}}:schedule"
+
+    @property
     def wake(self) -> str:
         return f"{self.namespace}:wake"
 
@@ -108,8 +131,37 @@ class SourceKeys:
         return f"{self.prefix}:dead"
 
     @property
+    def dead_table(self) -> str:
+        return f"{self.dead}:table"
+
+    @property
+    def dead_groups(self) -> str:
+        return f"{self.dead}:groups"
+
+    @property
+    def dead_draft(self) -> tuple[str, str]:
+        """The table and the groups in the making."""
+        return f"{self.dead_table}:draft", f"{self.dead_groups}:draft"
+
+    @property
+    def recoveries(self) -> str:
+        return f"{self.prefix}:recoveries"
+
+    @property
     def losses(self) -> str:
         return f"{self.prefix}:losses"
+
+    @property
+    def history(self) -> str:
+        return f"{self.prefix}:history"
+
+    @property
+    def history_day(self) -> str:
+        return f"{self.history}:day"
+
+    @property
+    def tail(self) -> str:
+        return f"{self.prefix}:tail"
 
     def stream(self, partition: int) -> str:
         return f"{self.prefix}:stream:{partition}"

@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     window_s: float
     backlog_bytes: int
     dead_bytes: int
+    retention_s: float
+    redrive_after_outage: bool
     ids_limit: int
     intake_header: str
     blip: bool

@@ -378,7 +378,9 @@ class Registry:
     async def _empty(self, source: Source, *, discard: bool) -> None:
         of, partitions = self._keys.of(source.name), range(source.partitions)
         streams = [of.stream(p) for p in partitions]
-        rest = [of.flow, of.rate, of.ids, of.losses, *map(of.lease, partitions), *map(of.record, partitions)]
+        table = [of.dead_table, of.dead_groups, *of.dead_draft]
+        kept = [of.flow, of.rate, of.ids, of.losses, *table, of.history, of.history_day, of.tail, of.recoveries]
+        rest = [*kept, *map(of.lease, partitions), *map(of.record, partitions)]
         args = [len(streams), int(discard)]
         reply = await script("source_empty").acall(self._redis, [of.ledger, of.dead, *streams, *rest], args)
         if reply[0] != b"ok":

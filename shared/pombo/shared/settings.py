@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     """Encrypts write keys; `pombo secret` makes one; comma-separated for rotation, newest first."""
     spool_dir: Path | None = None
     """Folder where producers keep events while Redis is away."""
+    export_dir: Path | None = None
+    """Folder of the dead letters that jobs export, and of files that they import; default: `exports` under
+    `POMBO_HOME`. It should outlive the worker: on a container's own disk it would not."""
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 9108
     """Port of a worker's `/metrics`; 0 is off. A port in use is a warning."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -37,7 +40,9 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] | None = None
     """`json` or `console`; default: console on a terminal, else json."""
     console_token: SecretStr | None = None
-    """Token that opens the console."""
+    """Token that opens the console to operators; without any token it is open on loopback, and listens nowhere else."""
+    console_viewer_token: SecretStr | None = None
+    """Token that opens the console to viewers, who may change nothing."""
     segment_write_key: SecretStr | None = None
     """Makes the source `default` on `pombo up`."""
     disabled: bool = False
@@ -58,6 +63,11 @@ class Settings(BaseSettings):
     def home_dir(self) -> Path:
         """`home` with `~` resolved."""
         return self.home.expanduser().absolute()
+
+    @property
+    def export_folder(self) -> Path:
+        """`export_dir` in force."""
+        return self.export_dir.expanduser().absolute() if self.export_dir else self.home_dir / "exports"
 
 
 def read_settings() -> Settings:

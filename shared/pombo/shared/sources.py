@@ -47,6 +47,11 @@ class Source(BaseModel):
     """Compressed bytes that may wait in Redis; appends beyond are refused. 0 is no limit."""
     dead_bytes: int = Field(default=256 << 20, ge=0)
     """Bytes of dead letters that may be held; at the limit the source is parked. 0 is no limit."""
+    retention_s: float = Field(default=0, ge=0)
+    """Seconds after which dead letters are exported, and then discarded; 0 keeps them, as the file may lie on a
+    container's disk, which goes with the container."""
+    redrive_after_outage: bool = False
+    """Whether what died of an outage goes again, once, when the source is well."""
     ids_limit: int = Field(default=200_000_000, ge=0)
     """messageIds remembered at most, at about 9 bytes; beyond, the oldest are forgotten before their window ends.
     0 is no limit."""

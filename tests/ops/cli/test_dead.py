@@ -10,7 +10,9 @@ from redis import Redis
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
-from ops.cli.commands import DEADLINE_S, Cli, bury, said
+from ops.cli.commands import DEADLINE_S, Cli, at_terminal, bury, said
+from pombo.ops.remedies import remedy
+from pombo.shared.deadletters import REASONS
 from pombo.shared.keys import Keys
 from pombo.worker.jobs import queue
 
@@ -260,3 +262,215 @@ def test_letters_of_any_shape(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     assert 0 == pombo("dead", "show", odd).code
     assert [odd] == ids(pombo, "--reason", "invalid") == ids(pombo, "--user", "7")
     assert 1 == pombo("dead", "redrive", "--reason", "invalid", "--yes").code
+
+
+def test_list_the_newest_first(pombo: Cli, letters: list[str], sync_redis: Redis) -> None:
+    """`--newest` turns the order round, over all sources, with any filter and limit."""
+    pombo("sources", "add", "other", "--write-key", "x" * 32)
+    other = bury(sync_redis, "other", "m9", user="u1")
+    last = bury(sync_redis, "bot", "m4", "expired")
+    assert [last, other, *reversed(letters)] == ids(pombo, "--newest")
+    assert [last, letters[1]] == ids(pombo, "--newest", "--reason", "expired")
+    assert [last, other] == ids(pombo, "--newest", "--limit", "2")
+    assert [] == ids(pombo, "--newest", "--user", "nobody")
+
+
+def test_list_until(pombo: Cli, letters: list[str]) -> None:
+    """`--until` leaves out what died at that moment or later."""
+    assert letters == ids(pombo, "--until", "2100-01-01")
+    assert [] == ids(pombo, "--until", "2h")
+    answer = pombo("dead", "list", "--until", "soon")
+    assert (2, True) == (answer.code, "--until 'soon' is no moment" in said(answer))
+
+
+def test_groups(pombo: Cli, letters: list[str], sync_redis: Redis) -> None:
+    """Letters that died alike are counted together, over all sources, and filtered by the group's name."""
+    more = bury(sync_redis, "bot", "m4", user="u7")
+    document = pombo("dead", "groups", "--json").json
+    assert {
+        "source", "group", "reason", "status", "type", "event", "answer", "count", "first_at", "last_at", "redrivable",
+    } == set(document[0])  # fmt: skip
+    first = document[0]
+    assert ("bot", "rejected_by_segment", 400, "Message Sent", "no such event", 2, True) == tuple(
+        first[key] for key in ("source", "reason", "status", "event", "answer", "count", "redrivable")
+    )
+    assert [letters[0], more] == ids(pombo, "--group", first["group"])
+    assert first["group"] == pombo("dead", "show", more, "--json").json["group"]
+    table = pombo("dead", "groups", "--source", "bot").out
+    assert (True, True) == (first["group"] in table, "400 no such event" in table)
+
+
+def test_no_groups(pombo: Cli, bot: str) -> None:
+    """Without letters there are none; a source that is not there is told."""
+    assert ("No dead letters.\n", 0) == ((answer := pombo("dead", "groups")).out, answer.code)
+    assert "no source is called 'bto'" in said(pombo("dead", "groups", "--source", "bto"))
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_show_says_what_to_do(pombo: Cli, bot: str, sync_redis: Redis, reason: str) -> None:
+    """Each reason has its remedy, in words, under the history."""
+    text = pombo("dead", "show", bury(sync_redis, bot, "m1", reason)).out
+    assert f"What to do\n{remedy(reason)}\n" in text
+
+
+def test_redrive_leaves_older_letters(pombo: Cli, letters: list[str], sync_redis: Redis) -> None:
+    """What was accepted more than 24 h ago stays, and is told, until `--yes-older` lets it go."""
+    old = bury(sync_redis, "bot", "m4", hours=25)
+    answer = pombo("dead", "redrive", "--source", "bot")
+    assert "redriving 2 dead letters of bot" in answer.out
+    assert "1 dead letter of bot: accepted more than 24 h ago" in answer.out
+    assert "--yes-older redrives them too" in answer.out
+    do_jobs(sync_redis)
+    assert [letters[2], old] == ids(pombo)
+    assert (1, 1) == ((again := pombo("dead", "redrive", "--source", "bot", "--json")).code, again.json["older"])
+    document = pombo("dead", "redrive", "--source", "bot", "--yes-older", "--json").json
+    assert (1, 1, {"bot": 1}) == (document["letters"], document["older"], document["sources"])
+    do_jobs(sync_redis)
+    assert [letters[2]] == ids(pombo)
+
+
+def test_redrive_with_a_rate(pombo: Cli, letters: list[str], sync_redis: Redis) -> None:
+    """The job knows how fast it may be."""
+    (job,) = pombo("dead", "redrive", "--source", "bot", "--rate", "5", "--json").json["jobs"]
+    stored = queue(sync_redis).fetch_job(job["id"])
+    assert 5 == (stored and stored.kwargs["rate"])
+    assert 2 == pombo("dead", "redrive", "--rate", "0").code
+
+
+EVENT = {"type": "track", "userId": "u1", "event": "Message Sent"}
+
+
+def test_edit_from_standard_input(pombo: Cli, letters: list[str], sync_redis: Redis) -> None:
+    """The repaired event is shown as a difference and redriven, under its own messageId."""
+    given = orjson.dumps({**EVENT, "event": "Message Seen"}).decode()
+    answer = pombo("dead", "edit", letters[0], "-", "--yes", stdin=given)
+    assert 0 == answer.code
+    assert '-  "event": "Message Sent"' in answer.out
+    assert '+  "event": "Message Seen",' in answer.out
+    assert letters[1:] == ids(pombo)
+    (place,) = pombo("trace", "m1", "--json").json["places"]
+    assert ("queued", "bot") == (place["state"], place["source"])
+
+
+def test_edit_makes_an_invalid_event_sound(pombo: Cli, bot: str, sync_redis: Redis, place: Path) -> None:
+    """What died as invalid can be sent once it is repaired; a dry run only shows it."""
+    odd = bury(sync_redis, bot, "m1", "invalid", event="")
+    (place / "event.json").write_bytes(orjson.dumps(EVENT))
+    document = pombo("dead", "edit", odd, "event.json", "--dry-run", "--json").json
+    assert ("m1", 0, "Message Sent") == (document["message_id"], document["redriven"], document["payload"]["event"])
+    assert [odd] == ids(pombo)
+    assert 1 == pombo("dead", "edit", odd, "event.json", "--yes", "--json").json["redriven"]
+    assert [] == ids(pombo)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "expected"),
+    [
+        ("{", 2, "that is no JSON"),
+        ("[]", 2, "that is no JSON object"),
+        ('{"type":"track","userId":"u1","event":""}', 1, "event is empty"),
+        ('{"type":"track","userId":"u1","event":"E","messageId":"m2"}', 1, "messageId must stay 'm1'"),
+    ],
+)
+def test_edit_refuses(pombo: Cli, letters: list[str], given: str, code: int, expected: str) -> None:
+    """What is no event, or another one, is told in one line; nothing is done."""
+    answer = pombo("dead", "edit", letters[0], "-", "--yes", stdin=given)
+    assert (code, True) == (answer.code, expected in said(answer))
+    assert letters == ids(pombo)
+
+
+def test_edit_asks(pombo: Cli, letters: list[str], place: Path) -> None:
+    """Nothing is redriven without a yes, and without a terminal there is no editor."""
+    (place / "event.json").write_bytes(orjson.dumps({**EVENT, "event": "Message Seen"}))
+    assert 1 == pombo("dead", "edit", letters[0], "event.json", stdin="no\n").code
+    assert "an editor needs a terminal" in said(pombo("dead", "edit", letters[0]))
+    assert letters == ids(pombo)
+    assert 0 == pombo("dead", "edit", letters[0], "event.json", stdin="y\n").code
+    assert "no dead letter has the id" in said(pombo("dead", "edit", letters[0], "event.json"))
+
+
+def test_edit_in_an_editor(pombo: Cli, letters: list[str], place: Path) -> None:
+    """On a terminal the event opens in EDITOR; what is wrong is told, and may be edited again."""
+    program = place / "editor.py"
+    program.write_text(
+        "import json, pathlib, sys\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "assert path.stat().st_mode & 0o777 == 0o600\n"
+        "event = json.loads(path.read_text())\n"
+        "event['event'] = '' if event['event'] == 'Message Sent' else 'Message Seen'\n"
+        "path.write_text(json.dumps(event))\n"
+    )
+    answer = at_terminal(
+        ["dead", "edit", letters[0]],
+        typed="y\ny\n",
+        environment={"EDITOR": f"{sys.executable} {program}", "VISUAL": ""},
+    )
+    assert (0, True, True) == (answer.code, "event is empty" in answer.out, "Message Seen" in answer.out)
+    assert letters[1:] == ids(pombo)
+
+
+def test_edit_without_an_editor(pombo: Cli, letters: list[str], place: Path) -> None:
+    """An editor that is not there, or fails, is told, and nothing is done."""
+    none = at_terminal(["dead", "edit", letters[0]], environment={"EDITOR": "no-such-editor", "VISUAL": ""})
+    assert (2, True) == (none.code, "EDITOR names another editor" in none.out)
+    failing = at_terminal(["dead", "edit", letters[0]], environment={"EDITOR": "false", "VISUAL": ""})
+    assert (1, True) == (failing.code, "false ended with 1; nothing was done" in failing.out)
+    assert letters == ids(pombo)
+
+
+def test_import_what_was_exported(pombo: Cli, letters: list[str], place: Path) -> None:
+    """Discarded letters come back with what they were; a second run puts nothing back twice."""
+    before = [pombo("dead", "show", one, "--json").json for one in letters]
+    pombo("dead", "export", "out.ndjson")
+    pombo("dead", "discard", "--yes")
+    assert pombo("dead", "import", "out.ndjson", "--dry-run").out == "would put 3 dead letters back into bot\n"
+    assert [] == ids(pombo)
+    for _ in range(2):
+        assert pombo("dead", "import", "out.ndjson").out == "3 dead letters back in bot\n"
+    after = [pombo("dead", "show", one, "--json").json for one in ids(pombo)]
+    kept = ("reason", "message_id", "payload", "payload_encoding", "accepted_at", "attempts", "answer", "group")
+    assert [[one[key] for key in kept] for one in before] == [[one[key] for key in kept] for one in after]
+    assert [f"as {one}; put back from an export" for one in letters] == [one["history"][-1]["note"] for one in after]
+    assert pombo("audit", "--json").json["balanced"]
+
+
+def test_import_from_standard_input_into_another_source(program: Cli, letters: list[str], place: Path) -> None:
+    """`-` reads NDJSON, and --source says where all of it goes."""
+    program("sources", "add", "other", "--write-key", "x" * 32)
+    exported = program("dead", "export", "-").out
+    document = program("dead", "import", "-", "--source", "other", "--json", stdin=exported).json
+    assert {
+        "letters": 3, "restored": 3, "present": 0, "bad": 0, "sources": {"other": 3}, "dry_run": False,
+    } == document  # fmt: skip
+    assert ["m1", "m2", None] == [
+        row["message_id"] for row in program("dead", "list", "--source", "other", "--json").json
+    ]
+
+
+def test_import_of_what_never_left(pombo: Cli, letters: list[str], place: Path) -> None:
+    """Letters that are there are passed over and told."""
+    pombo("dead", "export", "out.ndjson")
+    assert pombo("dead", "import", "out.ndjson").out == "0 dead letters back in bot; 3 had never left\n"
+    assert letters == ids(pombo)
+
+
+def test_import_passes_over_what_is_no_letter(pombo: Cli, letters: list[str], place: Path) -> None:
+    """Lines of no use are told by their numbers, with exit code 1; the others come back."""
+    pombo("dead", "export", "out.ndjson", "--limit", "1")
+    pombo("dead", "discard", "--yes", "--limit", "1")
+    (place / "bad.ndjson").write_text('{"a"\n\n[]\n{"id":"x"}\n' + (place / "out.ndjson").read_text())
+    answer = pombo("dead", "import", "bad.ndjson")
+    assert (1, "1 dead letter back in bot\n3 lines without a dead letter, passed over\n") == (answer.code, answer.out)
+    assert ["line 1: it is no JSON", "line 3: it is no JSON object"] == answer.err.splitlines()[:2]
+    assert (1, "no dead letter in there\n") == ((none := pombo("dead", "import", "-", stdin="\n")).code, none.out)
+
+
+def test_import_that_cannot_be(pombo: Cli, letters: list[str], place: Path) -> None:
+    """A file, or a source, that is not there is told before anything is put back."""
+    assert (2, True) == ((answer := pombo("dead", "import", "none")).code, "No such file" in said(answer))
+    pombo("dead", "export", "out.ndjson")
+    text = (place / "out.ndjson").read_text().replace('"bot/', '"bto/')
+    (place / "out.ndjson").write_text(text)
+    assert (2, True) == (
+        (answer := pombo("dead", "import", "out.ndjson")).code, "no source is called 'bto'" in said(answer),
+    )  # fmt: skip

@@ -24,7 +24,7 @@ def test_help_names_every_command_in_the_order_people_meet_them(pombo: Cli) -> N
     """`--help` lists the commands from running to setting up, and ends with examples."""
     answer = pombo("--help")
     lines = answer.out.partition("Commands:")[2].partition("Examples:")[0].splitlines()
-    expected = ["up", "demo", "worker", "gateway", "simulator", "sources", "send", "blip", "quickbot"]
+    expected = ["up", "demo", "worker", "gateway", "console", "simulator", "sources", "send", "blip", "quickbot"]
     expected += ["status", "top", "audit", "doctor", "trace", "dead", "jobs", "secret", "config"]
     assert expected == [line.split()[0] for line in lines if line.strip()]
     assert "    pombo status\n" in answer.out

@@ -37,7 +37,9 @@ def test_status_as_json(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     } == source  # fmt: skip
     (one,) = document["workers"]
     assert ("w1", "h", 7, 3, None) == (one["id"], one["host"], one["pid"], one["partitions"], one["silent"])
-    assert {"product", "version", "used_memory", "maxmemory", "clients", "persistence"} == set(document["redis"])
+    assert {"product", "version", "used_memory", "maxmemory", "clients", "persistence", "eviction"} == set(
+        document["redis"]
+    )
 
 
 def test_status_tells_why_a_source_does_not_send(pombo: Cli, bot: str, sync_redis: Redis) -> None:
@@ -49,7 +51,7 @@ def test_status_tells_why_a_source_does_not_send(pombo: Cli, bot: str, sync_redi
         held["hold_until"],
         held["reason"],
     )
-    assert "until 2" in pombo("status").out
+    assert "bot — held: Segment asked to wait" in pombo("status").out
     sync_redis.hset(Keys().of(bot).flow, "parked", "answer 404")
     parked = pombo("status", "--json").json["sources"][bot]
     assert ("parked", "answer 404") == (parked["state"], parked["reason"])
@@ -62,8 +64,9 @@ def test_status_for_people(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     worker(sync_redis, "w1", stopping=True)
     lines = [line.split() for line in pombo("status").out.splitlines()]
     assert [["bot", "active", "1"]] == [line[:3] for line in lines if line[:1] == ["bot"]]
-    assert [["w1", "7", "3", "stopping"]] == [[*line[:3], line[-1]] for line in lines if line[:1] == ["w1"]]
-    assert "persistence: none" in " ".join(lines[-1])
+    assert [["w1", "7", "3", "stopping"]] == [line[:4] for line in lines if line[:1] == ["w1"]]
+    assert ["redis", "no persistence"] == [lines[-2][0], " ".join(lines[-2]).split(" · ")[2]]
+    assert ["ledger", "balanced", "·", "1", "accepted"] == lines[-1][:5]
 
 
 def test_beats_tell_silent_workers(pombo: Cli, sync_redis: Redis) -> None:
@@ -77,18 +80,49 @@ def test_a_worker_that_was_killed_is_silent_at_one_look(pombo: Cli, sync_redis: 
     """A worker whose last beat is long ago is called silent without `--beats`, and nobody is said to send."""
     worker(sync_redis, "w1", at=1_000_000)
     shown = pombo("status").out.splitlines()
-    assert [["w1", "silent"]] == [[line.split()[0], line.split()[-1]] for line in shown if line.startswith("w1")]
-    assert "No worker lives: nothing is sent; `pombo worker` starts one." in shown
+    assert [["w1", "7", "3", "silent"]] == [line.split()[:4] for line in shown if line.startswith("w1")]
+    assert "workers  none lives: nothing is sent; `pombo worker` starts one" in shown
+    assert "! no worker lives: what is accepted will wait → start a worker" in shown
 
 
 def test_why_a_source_does_not_send_is_whole(
     pombo: Cli, bot: str, sync_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason stands below the table, so that a narrow terminal does not cut it."""
+    """The reason stands above the table, broken into lines, so that a narrow terminal does not cut it."""
     monkeypatch.setenv("COLUMNS", "60")
     reason = "Segment refuses every request of this source: " + "404 not found, " * 8
     sync_redis.hset(Keys().of(bot).flow, "parked", reason.strip())
-    assert f"{bot}: {reason.strip()}" in pombo("status").out.splitlines()
+    assert f"✗ {bot} — parked: {reason.strip()}" in " ".join(pombo("status").out.split())
+
+
+def test_status_says_what_to_type(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """The first line is the verdict, then comes each problem with its command; programs get the same."""
+    reason = "Segment answered 401: the write key is refused; `pombo sources rotate-key`"
+    sync_redis.hset(Keys().of(bot).flow, "parked", reason)
+    worker(sync_redis, "w1")
+    answer, document = pombo("status"), pombo("status", "--json").json
+    assert (0, "1 source needs you") == (answer.code, answer.out.splitlines()[0])
+    assert "    pombo sources rotate-key bot --write-key -" in answer.out.splitlines()
+    assert "1 source needs you" == document["verdict"]
+    first = document["problems"][0]
+    assert ("critical", bot, "parked", "pombo sources rotate-key bot --write-key -") == (
+        first["severity"], first["source"], first["what"], first["command"]
+    )  # fmt: skip
+
+
+def test_status_counts_jobs(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """A job that nobody does is told with the command that starts a worker for it."""
+    bury(sync_redis, bot, "m1")
+    pombo("dead", "redrive", "--source", bot, "--yes")
+    out = pombo("status").out
+    assert "! jobs wait: 1 job and no worker that does any → start a worker, without --no-jobs" in out
+    assert "jobs     0 running · 1 queued · 0 failed · nobody does them" in out
+
+
+def test_beats_bring_rates(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """Whoever watches for a while also sees how fast events come."""
+    assert "in/s" in pombo("status", "--beats", "0.1").out
+    assert "in/s" not in pombo("status").out
 
 
 def test_audit_of_a_balanced_installation(pombo: Cli, bot: str, sync_redis: Redis) -> None:

@@ -61,6 +61,9 @@ def test_add_as_json(pombo: Cli) -> None:
         "0",
         "--dead-bytes",
         "7",
+        "--retention",
+        "30d",
+        "--redrive-after-outage",
         "--ids-limit",
         "9",
     )
@@ -72,6 +75,7 @@ def test_add_as_json(pombo: Cli) -> None:
         "name": "bot", "state": "active", "region": None, "endpoint": "http://localhost:1", "partitions": 2,
         "rate": 0, "burst": 50, "rate_group": "ws", "max_age_s": 60, "window_s": 120, "backlog_bytes": 0,
         "dead_bytes": 7, "ids_limit": 9, "intake_header": "Authorization", "blip": False, "message_bodies": "length",
+        "retention_s": 30 * 86_400, "redrive_after_outage": True,
         "identity": "raw", "perspective": "bot", "tickets": False, "bots": [],
     }  # fmt: skip
     assert expected == added

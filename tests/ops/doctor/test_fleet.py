@@ -1,4 +1,5 @@
-from pombo.ops.doctor.fleet import Jobs, fleet_checks, jobs_check
+from pombo.ops.doctor.fleet import fleet_checks, jobs_check
+from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import SourceView, WorkerView
 from pombo.shared.flow import Flow
 from pombo.shared.ledger import Ledger

@@ -16,6 +16,7 @@ from pombo.worker.masking import masked
 from pombo.worker.metrics import Metrics
 from pombo.worker.parts import Chunk, Part, Room, chunks
 from pombo.worker.patience import Decision, Trouble, decide, outcome_lost
+from pombo.worker.signals import Signals
 from pombo.worker.store import Letter, SourceStore
 from pombo.worker.transport import Request, Transport, make_request
 
@@ -63,6 +64,8 @@ class Tools:
     room: Room = field(default_factory=Room)
     delivered_log: "BoundLogger" = log
     """For the lines of requests that Segment took."""
+    signals: Signals = field(default_factory=Signals)
+    """What is noted for the console."""
 
 
 class Lane(Protocol):
@@ -254,10 +257,11 @@ class Delivery:
         return answer, verdict
 
     def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
-        return {
+        attempt: Attempt = {
             "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
             "duration_s": round(seconds, 3), "note": answer.text()[:200],
         }  # fmt: skip
+        return attempt if answer.status is not None else {**attempt, "unknown": verdict.unknown}
 
     def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
         metrics, name = self.lane.tools.metrics, self.lane.source.name
@@ -265,7 +269,9 @@ class Delivery:
         metrics.request_seconds.labels(name).observe(seconds)
         metrics.request_events.labels(name).observe(chunk.events)
         metrics.request_bytes.labels(name).observe(len(request.body))
-        if verdict.outcome is Outcome.DELIVERED:
+        delivered = verdict.outcome is Outcome.DELIVERED
+        self.lane.tools.signals.requested(name, answer.status, delivered=delivered)
+        if delivered:
             # What was sent before, and never answered, may have arrived then too.
             if again := sum(len(indices) for part, indices in chunk.slices if part.unknown_since):
                 metrics.resent.labels(name).inc(again)
@@ -274,7 +280,7 @@ class Delivery:
             if verdict.wait is not None:
                 metrics.retry_wait_seconds.labels(name).observe(verdict.wait)
         # What Segment took can hold no secret, and is the line that comes by the hundred a second.
-        told = self.lane.tools.delivered_log if verdict.outcome is Outcome.DELIVERED else log
+        told = self.lane.tools.delivered_log if delivered else log
         told.info(
             "delivery.attempted", source=name, partitions=[part.partition for part in chunk.parts],
             request=chunk.parts[0].record, events=chunk.events, bytes=len(request.body), attempt=chunk.sends,
@@ -287,8 +293,11 @@ class Delivery:
     async def _deliver(self, chunk: Chunk) -> None:
         self._accepted = True
         self._limited = 0
-        self._lost += await self.lane.store.settle(chunk, (), probe=self.probe, sent_at=self._sent_at)
+        lost = await self.lane.store.settle(chunk, (), probe=self.probe, sent_at=self._sent_at)
+        self._lost += lost
         self.probe = False
+        settled = chunk.without(lost) if lost else chunk
+        self.lane.tools.signals.delivered(self.lane.source.name, settled, self.lane.store.now_ms())
         self._observe_age(chunk)
         await self._bury(self._suspects)
         self._suspects = []
@@ -296,9 +305,12 @@ class Delivery:
     def _observe_age(self, chunk: Chunk) -> None:
         now = self.lane.store.now_ms()
         histogram = self.lane.tools.metrics.end_to_end_seconds.labels(self.lane.source.name)
+        tally = self.lane.tools.signals.of(self.lane.source.name)
         for part in chunk.parts:
             for entry in part.entries:
-                histogram.observe(max(0, now - entry.accepted_ms) / 1000)
+                age_s = max(0, now - entry.accepted_ms) / 1000
+                histogram.observe(age_s)
+                tally.aged(age_s)
 
     async def _refuse(self, chunk: Chunk, answer: Answer, verdict: Verdict) -> _Ending:
         await self.lane.store.alive(self._sent_at)
@@ -382,7 +394,10 @@ class Delivery:
         letters = [self._letter(suspect) for suspect in suspects if suspect.chunk.without(self._lost).events]
         for start in range(0, len(letters), LETTERS_AT_ONCE):
             some = letters[start : start + LETTERS_AT_ONCE]
-            self._lost += await self.lane.store.settle(None, some)
+            lost = await self.lane.store.settle(None, some)
+            self._lost += lost
+            written = [letter for letter in some if letter.part not in lost]
+            self.lane.tools.signals.dead(self.lane.source.name, written, self.lane.store.now_ms())
             for letter in some:
                 name, partition = self.lane.source.name, letter.part.partition
                 log.warning("event.dead", source=name, reason=letter.reason, partition=partition)

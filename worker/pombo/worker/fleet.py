@@ -17,6 +17,7 @@ from pombo.worker.assignment import assign
 from pombo.worker.link import Link
 from pombo.worker.membership import PACE, Membership, Pace, silence
 from pombo.worker.store import new_token
+from pombo.worker.vitals import Vitals
 
 IDLE_S = 120
 """A partition without news for this long is no longer active; producers announce theirs every 20 s."""
@@ -54,6 +55,8 @@ class Fleet:
     def __init__(self, redis: "Redis", keys: Keys, clock: Clock, guard: BeatGuard) -> None:
         self.id = f"{socket.gethostname()}-{os.getpid()}-{new_token()[:12]}"
         self.stopping = False
+        self.watched: dict[str, float] = {}
+        """Sources that somebody watched at the last beat, and for how many seconds more."""
         self._redis = redis
         self._keys = keys
         self._clock = clock
@@ -69,8 +72,8 @@ class Fleet:
         self._confirmed, self._epoch = 0, ""
         self._started = clock.now().isoformat(timespec="seconds")
 
-    async def show(self, partitions: int) -> str:
-        """Beat once, telling how many partitions this worker holds; raises what the client raises.
+    async def show(self, vitals: Vitals) -> str:
+        """Beat once, telling how this worker is; raises what the client raises.
 
         Returns:
             What Redis lost since the last beat: `emptied`, `older` when an older state of it came back, or nothing.
@@ -83,12 +86,15 @@ class Fleet:
         self._beat = self._confirmed + 1
         # Others take away who is silent for long, and a worker that leaves itself.
         sure = begun - self._shown < self._guard.pace.forget / 2 and not self.stopping
-        args: list[Argument] = [self.id, self._describe(partitions), self._beat, self._confirmed, self._epoch]
+        args: list[Argument] = [self.id, self._describe(vitals), self._beat, self._confirmed, self._epoch]
         reply = await script("beat").acall(self._redis, self._beat_keys(), [*args, int(sure)])
         self._confirmed, self._epoch = self._beat, reply[3].decode()
         self._seconds = int(reply[0])
         self._workers = {k.decode(): v for k, v in zip(reply[1][::2], reply[1][1::2], strict=True)}
         self._take_in(reply[2])
+        self.watched = {
+            name.decode(): float(ends) - self._seconds for name, ends in zip(reply[5][::2], reply[5][1::2], strict=True)
+        }
         beats = {worker: _read_beat(text) for worker, text in self._workers.items()}
         silences = {w: silence(_read_at(text, self._seconds), self._seconds) for w, text in self._workers.items()}
         self._membership.observe(beats, self._clock.monotonic(), silences)
@@ -106,12 +112,12 @@ class Fleet:
             self._names = None
 
     def _beat_keys(self) -> list[str]:
-        return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses]
+        return [self._keys.workers, self._keys.active, self._keys.epoch, self._keys.losses, self._keys.watched]
 
-    def _describe(self, partitions: int) -> bytes:
+    def _describe(self, vitals: Vitals) -> bytes:
         return orjson.dumps({
-            "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(), "partitions": partitions,
-            "started": self._started, "at": 0, "stopping": self.stopping, "version": _VERSION,
+            "v": 1, "beat": self._beat, "host": socket.gethostname(), "pid": os.getpid(),
+            "started": self._started, "at": 0, "stopping": self.stopping, "version": _VERSION, **vitals.describe(),
         })  # fmt: skip
 
     def excuse(self) -> None:
@@ -146,6 +152,11 @@ class Fleet:
         if self._names is None:
             self._names = frozenset(self._active)
         return self._names
+
+    @property
+    def seconds(self) -> int:
+        """Redis' time at the last beat, in whole seconds."""
+        return self._seconds
 
     def idle(self, partition: str) -> bool:
         """Whether an active partition has been without news for so long that it may be let go."""

@@ -50,6 +50,8 @@ class Generation:
     ended: int = 0
     count: int = 0
     """Ids in it, once it has ended."""
+    window: int = 0
+    """For how many ms its ids are remembered, as its buckets' time to live has it; 0 where an older pombo began it."""
 
     @property
     def crowded(self) -> int:
@@ -67,7 +69,8 @@ class Table:
     def dump(self) -> bytes:
         """The JSON stored in Redis, with its own format version."""
         rows = [[g.number, g.buckets, g.born, g.ended] for g in self.generations]
-        return orjson.dumps({"v": 1, "generations": rows, "counts": [g.count for g in self.generations]})
+        counts, windows = [g.count for g in self.generations], [g.window for g in self.generations]
+        return orjson.dumps({"v": 1, "generations": rows, "counts": counts, "windows": windows})
 
     @classmethod
     def load(cls, version: bytes | None, stored: bytes | None) -> "Table":
@@ -84,8 +87,14 @@ class Table:
                 f"the remembered ids have version {found.get('v')}, this pombo knows 1; upgrade it"
             )
         rows: list[Any] = found["generations"]
-        counts: list[int] = found.get("counts") or [0] * len(rows)
-        return cls(version.decode(), tuple(Generation(*[*row, n]) for row, n in zip(rows, counts, strict=True)))
+        # Older ones do not say these, and leave out what they do not know.
+        nothing = [0] * len(rows)
+        told = zip(rows, found.get("counts") or nothing, found.get("windows") or nothing, strict=True)
+        return cls(version.decode(), tuple(Generation(*[*row, count, window]) for row, count, window in told))
+
+    def lifetime(self, window: int) -> int:
+        """For how many ms a new bucket lives: twice the window, which another worker may have known longer first."""
+        return 2 * max(window, self.generations[0].window)
 
     def without(self, later: "Table") -> tuple[Generation, ...]:
         """The generations that `later` no longer has."""
@@ -116,7 +125,8 @@ def next_table(table: Table, *, now: int, count: int, window: int, limit: int = 
     """Decide whether a new generation begins, or the oldest ones end early; None keeps the table.
 
     One begins after a window, so that usually two are live; the others are for those that filled up early. With a
-    limit one also begins at half of it, so that no more than half are forgotten at a time.
+    limit one also begins at half of it, so that no more than half are forgotten at a time. A window that was made
+    longer begins one too: buckets there are end too early for it.
 
     Args:
         table: the table in force.
@@ -127,21 +137,22 @@ def next_table(table: Table, *, now: int, count: int, window: int, limit: int = 
     """
     version = str(int(table.version or "0") + 1)
     if not table.generations:
-        return Table(version, (Generation(1, FIRST_BUCKETS, now),))
+        return Table(version, (Generation(1, FIRST_BUCKETS, now, window=window),))
     newest = table.generations[0]
     live = tuple(g for g in table.generations[1:] if g.ended + window > now)
     kept = _within(live, limit - count) if limit else live
     aged = now - newest.born >= window
     full = count >= newest.buckets * MAX_MEAN
     halved = limit > 0 and count >= max(1, limit // 2)
-    if not (aged or full or halved) or len(kept) + 1 >= MAX_GENERATIONS:
+    longer = 0 < newest.window < window
+    if not (aged or full or halved or longer) or len(kept) + 1 >= MAX_GENERATIONS:
         return None if kept == live else Table(version, (newest, *kept))
     expected = count if aged or not full else _expected(newest, count, now=now, window=window, limit=limit)
     buckets = min(MAX_BUCKETS, max(FIRST_BUCKETS, expected // _TARGET))
     if len(kept) + 2 == MAX_GENERATIONS:
         buckets = max(buckets, _LAST)
     ended = replace(newest, ended=now, count=count)
-    return Table(version, (Generation(newest.number + 1, buckets, now), ended, *kept))
+    return Table(version, (Generation(newest.number + 1, buckets, now, window=window), ended, *kept))
 
 
 def cut_to(before: Table, after: Table, *, now: int, window: int) -> int | None:

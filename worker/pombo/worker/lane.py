@@ -5,9 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from pombo.shared.clock import iso, moment
-from pombo.shared.deadletters import LetterHeader
-from pombo.shared.errors import CorruptBatchError, PomboError, StoredVersionError
+from pombo.shared.errors import CorruptBatchError, StoredVersionError
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
 from pombo.worker.delivery import Delivery, Tools
@@ -15,12 +13,11 @@ from pombo.worker.holding import Holding
 from pombo.worker.limit import Closed
 from pombo.worker.packing import MAX_CLAIM_EVENTS, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS, Share, filled, pack
 from pombo.worker.parts import Part
-from pombo.worker.store import Claim, RawEntry, SourceStore, new_token
+from pombo.worker.readahead import ReadAhead
+from pombo.worker.store import Claim, SourceStore, new_token
 
 log = get_logger("pombo.worker.lane")
 
-_READ_AT_ONCE: Final = 1000
-_READ_IN_NEED: Final = 10
 _SHUT_POLL_S: Final = 30.0
 _CRASHED_S: Final = 1.0
 _PROMPT_S: Final = 0.1
@@ -58,6 +55,7 @@ class Lane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._claims: set[asyncio.Task[None]] = set()
         self._turned_away = False
+        self._ahead = ReadAhead(self.holdings, store, tools, self._lose)
 
     # -- what the pool tells it -----------------------------------------------------------------------------------
 
@@ -101,6 +99,12 @@ class Lane:
         """Whether requests are under way."""
         return bool(self._tasks or self._claims) or not self._idle.is_set()
 
+    @property
+    def astir(self) -> bool:
+        """Whether it holds events, or may not send those that there are."""
+        holds = any(h.part or h.ahead or h.claiming or h.blocked for h in self.holdings.values())
+        return holds or self._is_shut()
+
     def released(self) -> list[Holding]:
         """Partitions that are done leaving: their leases may be handed back."""
         return [
@@ -143,7 +147,8 @@ class Lane:
         try:
             await self._resume()
             self._launch()
-            await self._fill()
+            if not self._is_shut() and await self._ahead.fill():
+                self._woken.set()
             self._launch()
         except Exception:
             log.exception("lane.crashed", source=self.source.name)
@@ -184,7 +189,7 @@ class Lane:
             with self._claiming(holding):
                 part = await self.store.resume(holding.partition, holding.lease)
         except (StoredVersionError, CorruptBatchError) as error:
-            await self._block(holding, error)
+            await self._ahead.block(holding, error)
             return
         if not self._wanted(holding):
             return
@@ -207,86 +212,6 @@ class Lane:
     def _wanted(self, holding: Holding) -> bool:
         """Whether it is still ours to send for."""
         return self._ours(holding) and not (self.stopping or holding.leaving)
-
-    async def _fill(self) -> None:
-        wanted = [h for h in self.holdings.values() if self._wants_entries(h)]
-        if not wanted or self._is_shut():
-            return
-        asked = [(h.partition, h.behind, self._count(h)) for h in wanted]
-        for holding in wanted:
-            # Before the read: a wake-up that comes while it is under way may tell of an entry that it misses.
-            holding.hungry = False
-        replies = await self.store.read(asked)
-        for holding, (_, behind, count), entries in zip(wanted, asked, replies, strict=True):
-            if self._ours(holding) and holding.behind == behind:
-                await self._take_in(holding, entries, full=len(entries) == count)
-            else:
-                holding.hungry = True
-
-    def _wants_entries(self, holding: Holding) -> bool:
-        ready = holding.hungry and not holding.fresh and not holding.leaving and not holding.blocked
-        if self.tools.room.full:
-            return ready and not holding.ahead and holding.part is None
-        return ready and holding.events_ahead < MAX_CLAIM_EVENTS
-
-    def _count(self, holding: Holding) -> int:
-        if self.tools.room.full:
-            return _READ_IN_NEED
-        return max(_READ_IN_NEED, min(_READ_AT_ONCE, int(MAX_CLAIM_EVENTS / holding.batch_events) + 1))
-
-    async def _take_in(self, holding: Holding, entries: Sequence[RawEntry], *, full: bool) -> None:
-        holding.hungry |= full
-        events = holding.events_ahead
-        for raw in entries:
-            if holding.ahead and (self.tools.room.full or events >= MAX_CLAIM_EVENTS):
-                holding.hungry = True
-                break
-            try:
-                entry = raw.decode()
-                holding.take_in(entry, self.tools.room)
-                events += len(entry.bodies)
-            except CorruptBatchError as error:
-                await self._bury(holding, raw, error)
-                break
-            except StoredVersionError as error:
-                if not holding.ahead and holding.part is None:
-                    await self._block(holding, error)
-                holding.hungry = False
-                break
-        if entries:
-            holding.batch_events = sum(raw.events for raw in entries) / len(entries) or 1.0
-
-    async def _bury(self, holding: Holding, raw: RawEntry, error: CorruptBatchError) -> None:
-        """Make an unreadable batch a dead letter, once it is the first of its partition."""
-        if holding.ahead or holding.part is not None:
-            holding.hungry = False
-            return
-        header = LetterHeader(
-            reason="corrupt", status=None, answer=str(error), attempts=0, partition=holding.partition,
-            accepted_at=iso(moment(int(raw.id.partition("-")[0]))), history=[],
-        )  # fmt: skip
-        word = await self.store.bury(holding.partition, holding.lease, raw.id, header.dump())
-        if word == "full":
-            # The source is parked for it, and the pool looks again every second.
-            holding.hungry = False
-            return
-        log.error(
-            "batch.corrupt",
-            source=self.source.name,
-            partition=holding.partition,
-            entry=raw.id,
-            error=str(error),
-        )
-        if word == "lost":
-            self._lose(holding)
-        holding.hungry = True
-        self._woken.set()
-
-    async def _block(self, holding: Holding, error: PomboError) -> None:
-        if holding.blocked != str(error):
-            log.error("partition.blocked", source=self.source.name, partition=holding.partition, error=str(error))
-            await self.store.note_block(holding.partition, str(error))
-        holding.blocked = str(error)
 
     def _launch(self) -> None:
         """Begin claims for what is read ahead."""
@@ -358,6 +283,8 @@ class Lane:
             if state == "claimed":
                 for _ in part.entries:
                     holding.ahead.popleft()
+                if len(part.todo) < len(part.bodies):
+                    self.tools.signals.deduplicated(self.source.name, part, self.store.now_ms())
                 if part.todo:
                     ready.append((holding, part))
                 else:

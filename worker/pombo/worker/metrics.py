@@ -4,9 +4,10 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pombo.shared.history import LATENCY_S
+
 _LAGS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _WAITS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
-_LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43_200)
 
 
 class Metrics:
@@ -44,7 +45,7 @@ class Metrics:
             "pombo_end_to_end_seconds",
             "Seconds from acceptance to Segment's answer, on Redis' clock, one observation a record batch.",
             ["source"],
-            buckets=_LATENCY_S,
+            buckets=LATENCY_S,
             registry=self.registry,
         )
         self.retries = Counter(

@@ -20,9 +20,11 @@ from pombo.worker.fleet import BeatGuard, Fleet
 from pombo.worker.lane import Lane
 from pombo.worker.limit import Limit, limit_of
 from pombo.worker.link import Link
+from pombo.worker.pulse import Pulse
+from pombo.worker.reporter import Reporter
 from pombo.worker.rounds import Round, turn
 from pombo.worker.store import SourceStore, new_token
-from pombo.worker.vitals import Vitals
+from pombo.worker.vitals import Vitals, resident_bytes
 from pombo.worker.watch import Life, Watch
 
 log = get_logger("pombo.worker.pool")
@@ -65,7 +67,8 @@ class Pool:
         self._tools = tools
         self._link = Link(redis, tools.clock, tools.metrics)
         self._watch = Watch(self._link, keys, self.fleet.id, tools.clock)
-        self._vitals = Vitals(tools.metrics, tools.room, tools.clock)
+        self._reporter = Reporter(redis, keys, tools.signals, tools.clock, lambda: self.fleet.seconds)
+        self._pulse = Pulse(tools.metrics, tools.room, tools.clock)
         self._version = -1
         self._nudged = asyncio.Event()
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -74,6 +77,7 @@ class Pool:
         self._round = Round(SWEEP_S, SWEEPS)
         self._peeked = ""
         self._peeks_due = False
+        self._takeovers = 0
         self._active: frozenset[str] | None = None
         self._usable: frozenset[str] = frozenset()
         self._assigned: frozenset[str] = frozenset()
@@ -85,7 +89,8 @@ class Pool:
         """Work until `stop` is set, then stop gracefully within 25 s."""
         log.info("worker.started", worker=self.fleet.id)
         duties: list[asyncio.Task[None]] = [
-            asyncio.create_task(duty) for duty in (self._live(), self._tend(), self._listen())
+            asyncio.create_task(duty)
+            for duty in (self._live(), self._tend(), self._listen(), self._reporter.run(self.lanes))
         ]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -107,12 +112,13 @@ class Pool:
             lives = {Life(name, lane.source.incarnation) for name, lane in self.lanes.items()}
             try:
                 async with asyncio.timeout(_BEAT_TIMEOUT_S):
-                    lost = await self.fleet.show(sum(len(lane.holdings) for lane in self.lanes.values()))
+                    lost = await self.fleet.show(self._vitals())
             except (RedisError, OSError) as error:
                 await self._link.failed("beat", error, "beat")
                 self.fleet.excuse()
             else:
                 self._link.worked("beat")
+                self._tools.signals.watch(self.fleet.watched, self._tools.clock.monotonic())
                 if lost:
                     self._watch.lost(lost)
                     # A registry made anew may count the same version, and an older state knows other leases.
@@ -121,7 +127,12 @@ class Pool:
                     self._watch.keep(lives)
             self._peeks_due = True
             self._nudged.set()
-            await self._vitals.sleep(self._guard.pace.beat)
+            await self._pulse.sleep(self._guard.pace.beat)
+
+    def _vitals(self) -> Vitals:
+        holdings = [holding for lane in self.lanes.values() for holding in lane.holdings.values()]
+        in_flight = sum(len(holding.part.todo) for holding in holdings if holding.part is not None)
+        return Vitals(len(holdings), in_flight, resident_bytes(), self._takeovers)
 
     async def _tend(self) -> None:
         while True:
@@ -280,6 +291,7 @@ class Pool:
             owner = old.partition(":")[0]
             if owner and owner != self.fleet.id:
                 self._tools.metrics.takeovers.inc()
+                self._takeovers += 1
                 log.warning("lease.taken_over", source=lane.source.name, partition=partition, owner=owner)
 
     async def _hand_back(self, lane: Lane) -> None:

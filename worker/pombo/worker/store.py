@@ -11,7 +11,7 @@ import orjson
 from pombo.shared import batches
 from pombo.shared.audit import RECORD_VERSION
 from pombo.shared.clock import Clock
-from pombo.shared.deadletters import full_reason
+from pombo.shared.deadletters import full_reason, row_of
 from pombo.shared.errors import CorruptBatchError, StoredVersionError
 from pombo.shared.flow import BLOCKED
 from pombo.shared.keys import Keys
@@ -191,7 +191,7 @@ class SourceStore:
         limit = self.limit.own
         plan = {
             "incarnation": self.source.incarnation, "rate": limit.rate, "burst": limit.burst, "table": table.version,
-            "generations": len(table.generations), "ttl": int(self.source.window_s * 2000),
+            "generations": len(table.generations), "ttl": table.lifetime(int(self.source.window_s * 1000)),
             "crowded": table.generations[0].crowded, "parts": [_claim_part(part) for part in parts],
         }  # fmt: skip
         keys = [self._keys.ledger, self._keys.flow, self._keys.rate, self._keys.ids]
@@ -293,6 +293,8 @@ class SourceStore:
         keys = [self._keys.ledger, self._keys.flow, self._keys.dead, self._keys.ids]
         for part in parts:
             keys += self._part_keys(part)
+        if any(by_part.values()):
+            keys += [self._keys.dead_table, self._keys.dead_groups]
         plan: dict[str, Any] = {
             **request,
             "table": self.memory.table.version, "generations": len(self.memory.table.generations),
@@ -305,7 +307,7 @@ class SourceStore:
                 body = part.bodies[letter.index]
                 hashed = members([batches.message_id(body)])
                 keys += self.memory.buckets(hashed.spreads)
-                args += [letter.header, body, *hashed.members]
+                args += [letter.header, body, *hashed.members, *row_of(letter.header, body).arguments]
         args[0] = orjson.dumps(plan)
         return keys, args
 
@@ -313,10 +315,12 @@ class SourceStore:
         """Move an unreadable first entry to the dead letters as it is; returns the script's word."""
         keys = [
             self._keys.ledger, self._keys.dead, self._keys.lease(partition), self._keys.record(partition),
-            self._keys.stream(partition), self._keys.flow,
+            self._keys.stream(partition), self._keys.flow, self._keys.dead_table, self._keys.dead_groups,
         ]  # fmt: skip
+        row = row_of(header, b"", 0)
         bound = orjson.dumps({**self._bound(), "wake": self._fleet.wake, "source": self.source.name})
-        reply: bytes = await self._link.script("bury", keys, [lease, entry_id, header, "corrupt", bound])
+        args = [lease, entry_id, header, "corrupt", bound, *row.arguments]
+        reply: bytes = await self._link.script("bury", keys, args)
         return reply.decode()
 
     def _bound(self) -> dict[str, Any]:

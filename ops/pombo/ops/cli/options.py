@@ -26,6 +26,13 @@ Since = Annotated[
     str | None,
     typer.Option("--since", metavar="T", help="Only what died since: ISO 8601, or a span such as 45m, 2h, 3d."),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="T", help="Only what died before: ISO 8601, or a span such as 45m, 2h, 3d."),
+]
+OfGroup = Annotated[
+    str | None, typer.Option("--group", metavar="F", help="Only of this group, as `dead groups` names it.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
 
 

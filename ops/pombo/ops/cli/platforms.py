@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pombo.ops.cli import output
+from pombo.ops.webhook import GATEWAY
 
 if TYPE_CHECKING:
     from pombo.shared.sources import Source
-
-GATEWAY = "https://YOUR-GATEWAY"
-"""Stands for the gateway's address, which nobody here can know."""
 
 IntakeHeader = Annotated[
     str | None,
@@ -52,13 +50,6 @@ Bots = Annotated[
 GatewayUrl = Annotated[
     str, typer.Option(metavar="URL", help="The gateway's address, for the URL to paste.", show_default=False)
 ]
-
-
-def describe_webhook(source: "Source", intake_key: str, gateway: str) -> dict[str, Any]:
-    """Where Blip's webhook has to point, and the header that it has to send."""
-    url = f"{gateway.rstrip('/')}/blip/{source.name}"
-    kinds = {kind: f"{url}/{kind}" for kind in ("messages", "events", "contacts")}
-    return {"url": url, "urls": kinds, "header": source.intake_header, "value": intake_key}
 
 
 def tell_webhook(webhook: dict[str, Any]) -> None:

@@ -2,52 +2,85 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 from redis.client import Redis
+from rq.job import Job
 
 from pombo.ops import wording
 from pombo.ops.cli import inputs, output
 from pombo.ops.cli.failures import UNWELL
-from pombo.ops.cli.jobboard import JobView, read_job, workers
 from pombo.ops.cli.letters import Matches, count
-from pombo.ops.cli.session import Session, jobs_connection, run
+from pombo.ops.cli.session import Session, jobs_connection, run, who
+from pombo.ops.jobboard import JobView, read_job, workers
 from pombo.shared.deadletters import ALL, Filter
 from pombo.worker.jobs import enqueue_redrive
 
 POLL_S = 0.3
+COUNT_TIMEOUT_S = 60.0
+"""How long one answer of Redis may take while letters are counted."""
 
 
-def redrive(wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait: bool | None, as_json: bool) -> int:
-    """Do `pombo dead redrive`; return its exit code."""
+def redrive(
+    wanted: Filter, limit: int | None, *, dry_run: bool, yes: bool, wait: bool | None, as_json: bool,
+    rate: float | None = None, older: bool = True,
+) -> int:  # fmt: skip
+    """Do `pombo dead redrive`; return its exit code.
+
+    Args:
+        wanted: which letters.
+        limit: how many at most, of all sources.
+        dry_run: whether only to say what would be done.
+        yes: whether not to ask.
+        wait: whether to follow the jobs; None does on a terminal.
+        as_json: whether to print JSON.
+        rate: letters a second at most, of each source.
+        older: whether those go too that were accepted more than 24 h ago.
+    """
 
     async def look(session: Session) -> Matches:
-        return await count(session, wanted, limit)
+        return await count(session, wanted)
 
-    matches = run(look)
-    if dry_run or not matches.redrivable:
-        _tell(matches, {}, dry_run=dry_run, as_json=as_json)
-        return 0 if matches.redrivable else UNWELL
-    told = wording.plural(matches.redrivable.total(), "dead letter")
+    matches = run(look, timeout_s=COUNT_TIMEOUT_S)
+    plan = _planned(matches, limit, older=older)
+    if dry_run or not plan:
+        _tell(matches, plan, {}, older=older, dry_run=dry_run, as_json=as_json)
+        return 0 if plan else UNWELL
+    told = wording.plural(plan.total(), "dead letter")
     inputs.confirm(f"Redrive {told}, of every source?", yes=yes or wanted != ALL)
-    started, able = _start(wanted, matches.redrivable, limit)
+
+    def start(connection: Redis, source: str, number: int) -> Job:
+        return enqueue_redrive(
+            connection, source, wanted, limit=limit and number, rate=rate, older=older, total=number, by=who()
+        )  # fmt: skip
+
+    started, able = _start(start, plan)
     if not as_json:
-        _tell(matches, started)
+        _tell(matches, plan, started, older=older)
     if wait or (wait is None and able and output.on_terminal()):
-        started = _follow(started, matches.redrivable)
+        started = _follow(started, plan)
         if not as_json:
             _tell_end(started)
     if as_json:
-        _tell(matches, started, as_json=True)
+        _tell(matches, plan, started, older=older, as_json=True)
     return UNWELL if any(job.ended and job.status != "finished" for job in started.values()) else 0
 
 
-def _start(wanted: Filter, letters: Counter[str], limit: int | None) -> tuple[dict[str, JobView], bool]:
+def _planned(matches: Matches, limit: int | None, *, older: bool) -> Counter[str]:
+    """How many letters of each source are to be moved: within the limit, and without the older unless they go too."""
+    plan: Counter[str] = Counter()
+    for source, number in matches.redrivable.items():
+        able = number if older else number - matches.older[source]
+        able = able if limit is None else min(able, limit - plan.total())
+        if able > 0:
+            plan[source] = able
+    return plan
+
+
+def _start(start: Callable[[Redis, str, int], Job], letters: Counter[str]) -> tuple[dict[str, JobView], bool]:
     """One job a source, of a limit each gets what was counted in it; and whether anybody does jobs now."""
     with jobs_connection() as connection:
-        jobs = {
-            source: JobView.of(enqueue_redrive(connection, source, wanted, limit=limit and number))
-            for source, number in letters.items()
-        }
+        jobs = {source: JobView.of(start(connection, source, number)) for source, number in letters.items()}
         able = workers(connection) > 0
     if not able:
         output.note("no worker does jobs now; they wait until `pombo worker` runs")
@@ -61,7 +94,7 @@ def _follow(started: dict[str, JobView], letters: Counter[str]) -> dict[str, Job
         while True:
             jobs = {source: _look(connection, job) for source, job in started.items()}
             for source, job in jobs.items():
-                bar.update(bars[source], completed=job.moved)
+                bar.update(bars[source], completed=job.done)
             if all(job.ended for job in jobs.values()):
                 return jobs
             time.sleep(POLL_S)
@@ -71,19 +104,21 @@ def _look(connection: Redis, job: JobView) -> JobView:
     return read_job(connection, job.id) or job.gone()
 
 
-def _tell(matches: Matches, started: dict[str, JobView], *, dry_run: bool = False, as_json: bool = False) -> None:
+def _tell(
+    matches: Matches, plan: Counter[str], started: dict[str, JobView], *, older: bool, dry_run: bool = False,
+    as_json: bool = False,
+) -> None:  # fmt: skip
     if as_json:
         output.write_json(
             {
-                "letters": matches.redrivable.total(), "not_redrivable": matches.stuck.total(),
-                "dry_run": dry_run, "sources": dict(matches.redrivable),
-                "jobs": [job.describe() for job in started.values()],
+                "letters": plan.total(), "not_redrivable": matches.stuck.total(), "older": matches.older.total(),
+                "dry_run": dry_run, "sources": dict(plan), "jobs": [job.describe() for job in started.values()],
             }
         )  # fmt: skip
         return
     if not matches.letters:
         output.say("no dead letter matches")
-    for source, number in matches.redrivable.items():
+    for source, number in plan.items():
         letters = wording.plural(number, "dead letter")
         output.say(
             f"would redrive {letters} of {source}"
@@ -92,10 +127,23 @@ def _tell(matches: Matches, started: dict[str, JobView], *, dry_run: bool = Fals
         )
     for source, number in matches.stuck.items():
         letters = wording.plural(number, "dead letter")
-        output.say(f"{letters} of {source} cannot be redriven: no single event in there; export or discard them")
+        output.say(
+            f"{letters} of {source} cannot be redriven as they are: `pombo dead edit` repairs one that holds an event; "
+            "export or discard the others"
+        )
+    for source, number in matches.older.items():
+        output.say(_about_older(source, number, older=older))
+
+
+def _about_older(source: str, number: int, *, older: bool) -> str:
+    letters = wording.plural(number, "dead letter")
+    known = f"{letters} of {source}: accepted more than 24 h ago, when Segment stopped telling copies of them apart"
+    if older:
+        return f"{known}; what it has already, it counts twice"
+    return f"{known}; left where they are, --yes-older redrives them too"
 
 
 def _tell_end(jobs: dict[str, JobView]) -> None:
     for job in jobs.values():
         error = f": {job.error}" if job.error else ""
-        output.say(f"job {job.id} {job.status}, {wording.plural(job.moved, 'event')} redriven{error}")
+        output.say(f"job {job.id} {job.status}, {wording.plural(job.done, 'event')} redriven{error}")

@@ -1,4 +1,4 @@
-"""`pombo up`, `demo`, `worker`, `gateway` and `simulator`: what stays until it is stopped."""
+"""`pombo up`, `demo`, `worker`, `gateway`, `console` and `simulator`: what stays until it is stopped."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +23,10 @@ GATEWAY_EXAMPLES = examples(
     "pombo gateway --host 0.0.0.0 --port 80 --processes 4",
     """curl -u "$INTAKE_KEY:" http://127.0.0.1:8080/v1/track -d '{"userId": "u1", "event": "Message Sent"}'""",
 )
+CONSOLE_EXAMPLES = examples(
+    "pombo console",
+    "POMBO_CONSOLE_TOKEN=$(pombo secret) pombo console --host 0.0.0.0 --port 8081",
+)
 SIMULATOR_EXAMPLES = examples(
     "pombo simulator",
     "pombo simulator --port 9000 --plan faults.json",
@@ -33,7 +37,8 @@ SIMULATOR_EXAMPLES = examples(
 def up() -> int:
     """Run everything on this machine, until Ctrl-C.
 
-    An embedded server if POMBO_REDIS_URL names no Redis, workers, jobs, and a gateway on 127.0.0.1:8080.
+    An embedded server if POMBO_REDIS_URL names no Redis, workers, jobs, a gateway on 127.0.0.1:8080,
+    and a console on 127.0.0.1:8081.
     """
     from pombo.ops.cli.session import redis_explained
     from pombo.ops.up import up as run_up
@@ -114,6 +119,21 @@ def gateway(
 
     with redis_explained(settings):
         return run_gateway(settings, Options(host, port))
+
+
+def console(
+    host: Annotated[str, typer.Option(metavar="H", help="Address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="P", min=0, max=65_535, help="0 takes a free one.")] = 8081,
+) -> int:
+    """See and steer the installation in a browser.
+
+    Operators log in with POMBO_CONSOLE_TOKEN, viewers with POMBO_CONSOLE_VIEWER_TOKEN. Without either it is open to
+    whoever is on this machine, and refuses to listen beyond it. The fleet's metrics are at /metrics.
+    """
+    from pombo.ops.console.process import Options, run_console
+    from pombo.shared.settings import read_settings
+
+    return run_console(read_settings(), Options(host, port))
 
 
 def simulator(

@@ -1,6 +1,8 @@
 """What a command works with: the settings, a client of Redis, and the registry."""
 
 import asyncio
+import getpass
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -74,6 +76,14 @@ async def _within(settings: Settings, work: Callable[[Session], Awaitable[T]], t
         return await work(Session(settings, redis))
     finally:
         await redis.aclose()
+
+
+def who() -> str:
+    """Who types, as jobs and the trail tell it: the name that this machine knows the user by."""
+    try:
+        return f"{getpass.getuser()}, by command line"
+    except (OSError, KeyError):
+        return f"user {os.getuid()}, by command line"
 
 
 @contextmanager

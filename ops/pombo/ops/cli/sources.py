@@ -7,6 +7,8 @@ import typer
 from pombo.ops.cli import inputs, output, platforms, trial
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import Json, SourceName, Yes, examples
+from pombo.ops.cli.sourceoptions import given, takes_settings
+from pombo.ops.webhook import GATEWAY, describe_webhook
 
 if TYPE_CHECKING:
     from pombo.ops.cli.session import Session
@@ -16,45 +18,6 @@ group = typer.Typer(no_args_is_help=True, help="Add, look at, change and remove 
 
 _KEY = "The source's Write Key in Segment; - reads one line from standard input, which keeps it out of sight."
 WriteKey = Annotated[str, typer.Option("--write-key", metavar="KEY|-", help=_KEY, show_default=False)]
-Region = Annotated[
-    str | None, typer.Option(metavar="us|eu", help="Where the workspace is; us unless an endpoint is given.")
-]
-Endpoint = Annotated[str | None, typer.Option(metavar="URL", help="Root of another host, instead of a region.")]
-Rate = Annotated[
-    float | None,
-    typer.Option(metavar="EVENTS_PER_S", help="Limit of the whole fleet; 0 is off (1000 unless set)."),
-]
-Burst = Annotated[
-    float | None,
-    typer.Option(metavar="EVENTS", help="What may go at once after a quiet time (one second of --rate unless set)."),
-]
-RateGroup = Annotated[
-    str | None,
-    typer.Option(metavar="G", help="Share one rate with the other sources of this group: one workspace."),
-]
-MaxAge = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="How long a failing event is tried, from its first send (86400 unless set)."),
-]
-Window = Annotated[
-    float | None,
-    typer.Option(metavar="SECONDS", help="How long a messageId is remembered (86400 unless set)."),
-]
-Backlog = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Compressed bytes that may wait in Redis; 0 is no limit (1 GiB unless set)."),
-]
-DeadBytes = Annotated[
-    int | None,
-    typer.Option(metavar="N", help="Bytes of dead letters at which it is parked; 0 is no limit (256 MiB unless set)."),
-]
-IdsLimit = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        help="messageIds remembered at most, 9 bytes each; 0 is no limit (200 million unless set).",
-    ),
-]
 
 
 @group.command(
@@ -65,30 +28,15 @@ IdsLimit = Annotated[
         "pombo sources add chat --write-key - --blip --identity hmac --gateway-url https://g.example < key.txt",
     )
 )
+@takes_settings
 def add(
     name: SourceName,
     *,
     write_key: WriteKey,
-    region: Region = None,
-    endpoint: Endpoint = None,
     partitions: Annotated[int, typer.Option(metavar="N", help="Ordered streams, 1 to 256; fixed from now on.")] = 8,
-    rate: Rate = None,
-    burst: Burst = None,
-    rate_group: RateGroup = None,
-    max_age: MaxAge = None,
-    window: Window = None,
-    backlog_bytes: Backlog = None,
-    dead_bytes: DeadBytes = None,
-    ids_limit: IdsLimit = None,
-    intake_header: platforms.IntakeHeader = None,
-    blip: platforms.Blip = None,
-    message_bodies: platforms.MessageBodies = None,
-    identity: platforms.Identity = None,
-    perspective: platforms.Perspective = None,
-    tickets: platforms.Tickets = None,
-    bot: platforms.Bots = None,
-    gateway_url: platforms.GatewayUrl = platforms.GATEWAY,
+    gateway_url: platforms.GatewayUrl = GATEWAY,
     as_json: Json = False,
+    **settings: Any,
 ) -> int:
     """Add a source.
 
@@ -98,19 +46,14 @@ def add(
     from pombo.ops.cli.session import Session, run
     from pombo.shared.registry import Added
 
-    options = _options(
-        region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
-        max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
-        message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
-    )  # fmt: skip
+    options = given(settings)
     key = inputs.read_key(write_key)
 
     async def work(session: Session) -> Added:
         return await session.registry.add(name, key, partitions=partitions, **options)
 
     added = run(work)
-    webhook = platforms.describe_webhook(added.source, added.intake_key, gateway_url)
+    webhook = describe_webhook(added.source, added.intake_key, gateway_url)
     for warning in added.warnings:
         output.note(f"warning: {warning}")
     if as_json:
@@ -184,27 +127,12 @@ def show(name: SourceName, as_json: Json = False) -> int:
 
 
 @group.command("set", epilog=examples("pombo sources set bot --rate 500", "pombo sources set bot --region eu"))
+@takes_settings
 def set_(
     name: SourceName,
     *,
-    region: Region = None,
-    endpoint: Endpoint = None,
-    rate: Rate = None,
-    burst: Burst = None,
-    rate_group: RateGroup = None,
-    max_age: MaxAge = None,
-    window: Window = None,
-    backlog_bytes: Backlog = None,
-    dead_bytes: DeadBytes = None,
-    ids_limit: IdsLimit = None,
-    intake_header: platforms.IntakeHeader = None,
-    blip: platforms.Blip = None,
-    message_bodies: platforms.MessageBodies = None,
-    identity: platforms.Identity = None,
-    perspective: platforms.Perspective = None,
-    tickets: platforms.Tickets = None,
-    bot: platforms.Bots = None,
     as_json: Json = False,
+    **settings: Any,
 ) -> int:
     """Change a source's settings.
 
@@ -215,12 +143,7 @@ def set_(
     from pombo.ops.cli.session import Session, run
     from pombo.shared.sources import Source
 
-    options = _options(
-        region=region, endpoint=endpoint, rate=rate, burst=burst, rate_group=rate_group,
-        max_age_s=max_age, window_s=window, backlog_bytes=backlog_bytes,
-        dead_bytes=dead_bytes, ids_limit=ids_limit, intake_header=intake_header, blip=blip,
-        message_bodies=message_bodies, identity=identity, perspective=perspective, tickets=tickets, bots=bot,
-    )  # fmt: skip
+    options = given(settings)
     if not options:
         raise typer.BadParameter("give at least one setting to change")
     if options.get("rate_group") == "":
@@ -364,10 +287,6 @@ def note_unreadable(names: "tuple[str, ...] | list[str]") -> None:
     """Name the sources that a newer pombo stored."""
     for name in names:
         output.note(f"warning: source {name} was stored in a form that this pombo cannot read; upgrade pombo here")
-
-
-def _options(**given: Any) -> dict[str, Any]:
-    return {name: value for name, value in given.items() if value is not None}
 
 
 async def _look(session: "Session", name: str) -> "tuple[SourceView, str | None]":

@@ -6,7 +6,7 @@ import typer
 
 from pombo.ops import wording
 from pombo.ops.cli import output
-from pombo.ops.cli.failures import MISUSE, UNWELL, CommandError
+from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import Json, SourceName, examples
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ async def _try(session: "Session", name: str, timeout_s: float) -> "Trial":
     from pombo.ops.trial import try_source
 
     source = await session.sources.get(name)
-    if session.settings.disabled:
-        raise CommandError("POMBO_DISABLED is on, and producers here drop their events; unset it", MISUSE)
     return await try_source(session.settings, session.redis, source, timeout_s)
 
 

@@ -1,19 +1,11 @@
 """Who delivers: workers, partitions that nobody holds, and jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from pombo.ops.doctor.check import Check, listed
+from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import SourceView, WorkerView
 from pombo.ops.wording import plural
-
-
-@dataclass(frozen=True, slots=True)
-class Jobs:
-    """The control plane's queue: its jobs that have not ended, and the processes that do them."""
-
-    open: int
-    workers: int
 
 
 def fleet_checks(

@@ -9,7 +9,6 @@ from typing import cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from pombo.ops.doctor.fleet import Jobs
 from pombo.ops.doctor.server import Server
 from pombo.ops.overview import Head, SourceView, WorkerView, read_source, read_workers
 from pombo.shared.connection import primaries
@@ -93,16 +92,3 @@ async def read_installation(redis: Redis, keys: Keys, snapshot: Snapshot) -> Ins
 
 def _is_unowned(head: Head, alive: Set[str], now: int) -> bool:
     return now - head.at > OLD_MS and head.owner not in alive
-
-
-def read_jobs(url: str) -> Jobs:
-    """Ask RQ, over a connection of its own; raises what the client raises."""
-    from rq import Worker
-
-    from pombo.shared.connection import connect
-    from pombo.worker.jobs import queue
-
-    with connect(url, timeout_s=2.0, connect_timeout_s=1.0) as connection:
-        jobs = queue(connection)
-        started = jobs.started_job_registry.get_job_ids(cleanup=False)
-        return Jobs(len(jobs.get_job_ids()) + len(started), Worker.count(connection=connection, queue=jobs))

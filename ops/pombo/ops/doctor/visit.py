@@ -14,9 +14,10 @@ from pombo.ops.doctor.fleet import fleet_checks, jobs_check
 from pombo.ops.doctor.keys import key_checks, open_keys
 from pombo.ops.doctor.local import disabled_check, metrics_checks, read_secrets
 from pombo.ops.doctor.losses import losses_check
-from pombo.ops.doctor.reading import Installation, read_clock, read_installation, read_jobs, read_servers
+from pombo.ops.doctor.reading import Installation, read_clock, read_installation, read_servers
 from pombo.ops.doctor.sources import source_checks
 from pombo.ops.doctor.spool import spool_checks
+from pombo.ops.jobcount import count_jobs
 from pombo.shared.connection import aconnect, redact, redis_url
 from pombo.shared.errors import PomboError
 from pombo.shared.redisurl import Kind, read_url
@@ -126,7 +127,7 @@ async def _jobs(settings: Settings) -> Check:
         return Check("jobs", False, detail, "set POMBO_JOBS_REDIS_URL to a Redis without cluster, everywhere")
     url = settings.jobs_redis_url or redis_url(settings)
     try:
-        return jobs_check(await asyncio.to_thread(read_jobs, url))
+        return jobs_check(await asyncio.to_thread(count_jobs, url))
     except (RedisError, OSError, PomboError) as error:
         told = str(trouble(error, url, "POMBO_JOBS_REDIS_URL") if isinstance(error, RedisError) else error)
         return failed("jobs", told, "see POMBO_JOBS_REDIS_URL")

@@ -1,5 +1,9 @@
-"""A live screen of the installation: rates, backlogs, workers and Redis."""
+"""A live screen of the installation: what is wrong, rates, backlogs, workers and Redis.
 
-from pombo.ops.top.screen import once, watch
+Decisions are pure: `press` makes another view of a key, `frame` lines of a scene, `changes` what to write of lines.
+`screen` alone reads, writes and waits.
+"""
 
-__all__ = ["once", "watch"]
+from pombo.ops.top.screen import Desk, once, watch
+
+__all__ = ["Desk", "once", "watch"]

@@ -1,67 +1,76 @@
-"""The frame: one screen of figures, cut to the terminal's size; what is least needed goes first."""
+"""The frame: one screen of `top`, cut to the terminal's size; what is least needed goes first."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import Final
 
 from rich.text import Text
 
 from pombo.ops.cli.failures import one_line
-from pombo.ops.cli.output import STYLES
-from pombo.ops.overview import WorkerView
-from pombo.ops.top.columns import COLUMNS, WORKER_COLUMNS, Column, figure
-from pombo.ops.top.rates import Look, Rates, Row, rows
+from pombo.ops.top.closer import source_page
+from pombo.ops.top.columns import COLUMNS, figure
+from pombo.ops.top.guide import help_page
+from pombo.ops.top.rates import Rates, Row
+from pombo.ops.top.scene import Scene
+from pombo.ops.top.table import cut, rest, source_lines, worker_lines
+from pombo.ops.top.view import TROUBLE, View
+from pombo.ops.verdict import verdict
 from pombo.ops.wording import plural, size
 
-GAP: Final = "  "
-NAME_WIDTH: Final = 24
-"""Columns that a name may take on a narrow terminal."""
-NOTE_WIDTH: Final = 12
-"""Columns from which a note is worth showing."""
-_STALE = "bold red"
+LEAST_VERDICT: Final = 4
+"""Lines that what is wrong may take at least: the headline and three problems. Else it may take a fifth of the
+screen; half of it while nothing else is worth looking at."""
+STALE: Final = "dim"
+_ASKS: Final = {"pause": "what comes is accepted, and waits", "resume": "what waits goes out at once"}
 
 
-def frame(
-    before: Look | None, now: Look, *, width: int, height: int | None = None, problem: str = "", keys: bool = False
-) -> Text:
-    """One screen.
-
-    Args:
-        before: an earlier look, for the rates.
-        now: what is shown.
-        width: columns.
-        height: lines; None is no limit.
-        problem: why there is nothing newer.
-        keys: whether somebody can press any.
-    """
-    found, workers = rows(before, now), now.overview.workers
-    head = [*_head(now, found)]
-    tail = [Text("q quits", "dim")] if keys else []
-    if problem:
-        tail.insert(0, Text(one_line(problem), _STALE))
-    room = None if height is None else max(0, height - len(head) - len(tail) - (1 if tail else 0))
-    body = _body(found, workers, now.overview.now, width, room)
-    lines = [*head, *body, *([Text()] if tail else []), *tail]
+def frame(scene: Scene, width: int, height: int | None = None) -> list[Text]:
+    """One screen, as many lines as the terminal has at most; without a height all there is."""
+    head, foot = [*_head(scene, width, height)], [*_foot(scene)]
+    room = None if height is None else max(0, height - len(head) - len(foot))
+    body = [*_body(scene, width, room)]
+    if room is not None:
+        body = _window(body, room, scene.view)
+        body += [Text()] * (room - len(body))
+    if scene.stale:
+        body = [Text(line.plain, STALE) for line in body]
+    lines = [*head, *body, *foot]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
-    return Text("\n", no_wrap=True, overflow="ellipsis").join(lines)
+    return lines if height is None else lines[:height]
 
 
-def _head(now: Look, found: Sequence[Row]) -> Iterator[Text]:
-    overview, server = now.overview, now.overview.redis
-    alive = sum(worker.alive(overview.now) for worker in overview.workers)
-    limit = f" of {size(server.maxmemory)}" if server.maxmemory else ""
-    parts = (
-        datetime.now().astimezone().strftime("%H:%M:%S"),
-        plural(len(found), "source"),
-        plural(alive, "worker"),
-        f"{server.product} {server.version}",
-        f"{size(server.used_memory)}{limit}",
-        plural(server.clients, "connection"),
-    )
-    yield Text("pombo top  ", "bold").append(" · ".join(parts), "not bold")
-    yield Text(_totals(found))
+def _head(scene: Scene, width: int, height: int | None) -> Iterator[Text]:
+    overview, server, view = scene.overview, scene.overview.redis, scene.view
+    if view.page != "sources":
+        name = "help" if view.page == "help" else one_line(str(view.selected))
+        yield _title(scene, width, f"› {name}")
+    else:
+        alive = sum(worker.alive(overview.now) for worker in overview.workers)
+        limit = f" of {size(server.maxmemory)}" if server.maxmemory else ""
+        parts = (
+            plural(len(scene.rows), "source"),
+            plural(alive, "worker"),
+            f"{server.product} {server.version}",
+            f"{size(server.used_memory)}{limit}",
+            plural(server.clients, "connection"),
+        )
+        yield _title(scene, width, *parts)
+        yield Text(_totals(scene.rows), STALE if scene.stale else "")
+    if view.page != "help" or scene.stale:
+        found = [one for one in scene.found if view.page != "source" or one.source in {view.selected, None}]
+        share = 2 if scene.stale else 5
+        yield from verdict(found, width=width, room=None if height is None else max(LEAST_VERDICT, height // share))
     yield Text()
+
+
+def _title(scene: Scene, width: int, *parts: str) -> Text:
+    """The first line, without the last of its parts where they do not fit."""
+    told = [f"pombo top  {scene.at:%H:%M:%S}", *parts]
+    while len(told) > 2 and len(" · ".join(told)) > width:
+        told.pop()
+    title = Text(" · ".join(told))
+    title.stylize("bold", 0, len("pombo top"))
+    return title
 
 
 def _totals(found: Sequence[Row]) -> str:
@@ -74,111 +83,88 @@ def _totals(found: Sequence[Row]) -> str:
     )
 
 
-def _body(
-    found: Sequence[Row], workers: Sequence[WorkerView], now: int, width: int, room: int | None
+def _body(scene: Scene, width: int, room: int | None) -> Iterator[Text]:
+    view = scene.view
+    if view.page == "help":
+        yield from help_page()
+        return
+    shown = view.rows(scene.rows)
+    chosen = view.chosen(shown)
+    if view.page == "sources":
+        yield from _sources_page(scene, shown, chosen, width, room)
+    elif chosen is None or chosen.view.name != view.selected:
+        yield Text(f"there is no source {one_line(str(view.selected))} any more", "bold red")
+    else:
+        yield from source_page(scene, chosen, width)
+
+
+def _sources_page(
+    scene: Scene, shown: Sequence[Row], chosen: Row | None, width: int, room: int | None
 ) -> Iterator[Text]:
     """Sources, then workers, which get a quarter of the room and what sources leave."""
-    fleet = [*_fleet(workers, now)]
+    fleet = worker_lines(scene.overview.workers, scene.overview.now)
     if room is not None:
-        spare = room - (len(found) + 1)
-        fleet = _cut(fleet, max(room // 4, spare - 1, 3), "worker")
+        spare = room - (len(shown) + 1)
+        fleet = cut(fleet, max(room // 4, spare - 1, 3), "worker")
     left = None if room is None else max(2, room - len(fleet) - 1)
-    yield from _sources(found, width, left)
+    yield from _sources(scene, shown, chosen, width, left)
     yield Text()
     yield from fleet
 
 
-def _sources(found: Sequence[Row], width: int, room: int | None) -> Iterator[Text]:
-    if not found:
-        yield Text("there are no sources; `pombo sources add NAME --write-key -` makes one", "dim")
+def _sources(scene: Scene, shown: Sequence[Row], chosen: Row | None, width: int, room: int | None) -> Iterator[Text]:
+    if chosen is None:
+        nothing = "there are no sources; `pombo sources add NAME --write-key -` makes one"
+        if scene.rows:
+            nothing = f"none of {plural(len(scene.rows), 'source')} has {scene.view.wanted!r} in its name or state"
+        yield Text(nothing, "dim")
         return
-    shown = found if room is None or len(found) < room else found[: max(1, room - 2)]
-    columns, widths = _fitting(shown, width)
-    note = width - sum(widths) - len(GAP) * len(widths)
-    yield _line([column.heading for column in columns], widths, columns, "dim")
-    cut: list[Text] = []
-    for row in shown:
-        line = _line([column.cell(row) for column in columns], widths, columns, STYLES.get(row.view.state, ""))
-        told = _note(row)
-        if told and note >= NOTE_WIDTH:
-            line.append(f"{GAP}{told}")
-        if told and len(told) > note:
-            cut.append(Text(f"{one_line(row.view.name)}: {told}", "dim"))
-        yield line
-    if len(shown) < len(found):
-        yield _rest(found[len(shown) :])
-    if room is not None:
-        spare = room - 1 - len(shown) - (len(shown) < len(found))
-        yield from [Text(), *cut][: max(0, spare)] if cut else ()
+    few = shown if room is None or len(shown) < room else _around(shown, chosen, max(1, room - 2))
+    selected = chosen.view.name if scene.keys else None
+    yield from source_lines(few, COLUMNS, width, selected=selected, sort=scene.view.sort)
+    if len(few) < len(shown):
+        names = {row.view.name for row in few}
+        yield rest([row for row in shown if row.view.name not in names])
 
 
-def _rest(others: Sequence[Row]) -> Text:
-    states = sorted({row.view.state for row in others})
-    rates = sum((row.rates for row in others if row.rates), Rates())
-    queued = sum(row.view.ledger.queued for row in others)
-    text = f"{len(others):,} more ({', '.join(states)}): {queued:,} queued, in {figure(rates.accepted)}/s"
-    return Text(f"{text}, out {figure(rates.delivered)}/s", "dim")
+def _around(shown: Sequence[Row], chosen: Row, count: int) -> Sequence[Row]:
+    """So many sources with the chosen one in the middle, as far as there are some on both sides."""
+    at = next(number for number, row in enumerate(shown) if row is chosen)
+    start = min(max(0, at - count // 2), max(0, len(shown) - count))
+    return shown[start : start + count]
 
 
-def _fitting(shown: Sequence[Row], width: int) -> tuple[list[Column], list[int]]:
-    """The columns that there is room for, and how wide each is."""
-    columns = list(COLUMNS)
-    widths = {c.heading: max(len(c.heading), *(len(c.cell(row)) for row in shown)) for c in columns}
-    for weight in sorted({column.weight for column in columns if column.weight}, reverse=True):
-        if _total(columns, widths) <= width:
-            break
-        widths["source"] = min(widths["source"], NAME_WIDTH)
-        if _total(columns, widths) > width:
-            columns = [column for column in columns if column.weight != weight]
-    excess = _total(columns, widths) - width
-    widths["source"] = max(len("source"), widths["source"] - max(0, excess))
-    return columns, [widths[column.heading] for column in columns]
+def _window(body: list[Text], room: int, view: View) -> list[Text]:
+    """The lines of a page that are on the screen; the last one says that there are more."""
+    if view.page == "sources" or len(body) <= room:
+        return body[:room]
+    start = min(view.scroll, len(body) - room)
+    below = len(body) - room - start
+    if not below:
+        return body[start:]
+    return [*body[start : start + room - 1], Text(f"{plural(below + 1, 'more line')}: ↓", "dim")]
 
 
-def _total(columns: Sequence[Column], widths: dict[str, int]) -> int:
-    return sum(widths[column.heading] for column in columns) + len(GAP) * (len(columns) - 1)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column], style: str) -> Text:
-    parts = []
-    for cell, width, column in zip(cells, widths, columns, strict=True):
-        cut = cell if len(cell) <= width else f"{cell[: width - 1]}…"
-        parts.append(f"{cut:<{width}}" if column.left else f"{cut:>{width}}")
-    whole = style == "dim"
-    line = Text(GAP.join(parts), "dim" if whole else "")
-    if style and not whole:
-        start = widths[0] + len(GAP)
-        line.stylize(style, start, start + widths[1])
-    return line
-
-
-def _note(row: Row) -> str:
-    flow = row.view.flow
-    if flow.reason:
-        return one_line(flow.reason)
-    until = flow.held_until
-    return f"until {until.astimezone():%H:%M:%S}" if until else ""
-
-
-def _fleet(workers: Sequence[WorkerView], now: int) -> Iterator[Text]:
-    if not workers:
-        yield Text("no workers: nothing is sent; `pombo worker` starts one", _STALE)
+def _foot(scene: Scene) -> Iterator[Text]:
+    view = scene.view
+    if not scene.keys:
         return
-    ordered = sorted(workers, key=lambda worker: (worker.alive(now), worker.id))
-    cells = [[column.cell(worker, now) for column in WORKER_COLUMNS] for worker in ordered]
-    headings = [column.heading for column in WORKER_COLUMNS]
-    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
-    for number, line in enumerate([headings, *cells]):
-        padded = [
-            f"{cell:<{width}}" if column.left else f"{cell:>{width}}"
-            for cell, width, column in zip(line, widths, WORKER_COLUMNS, strict=True)
-        ]
-        yield Text(GAP.join(padded), "dim" if not number else "" if ordered[number - 1].alive(now) else _STALE)
+    if view.asked is not None:
+        asked = f"{view.asked.verb} {one_line(view.asked.source)}?  y: yes, any other key: no"
+        yield Text(asked, "bold yellow").append(f"  ({_ASKS[view.asked.verb]})", "not bold")
+    elif view.typing:
+        yield Text(f"show only: {view.wanted}", "bold").append("▏").append("  ⏎ keep · esc all", "not bold dim")
+    elif view.said:
+        yield Text(one_line(view.said), "bold")
+    else:
+        yield Text(_keys(view), "dim")
 
 
-def _cut(lines: list[Text], room: int, noun: str) -> list[Text]:
-    """As many lines as there is room for; the last one says how many are missing."""
-    if len(lines) <= room:
-        return lines
-    missing = len(lines) - max(1, room - 1)
-    return [*lines[: max(1, room - 1)], Text(f"{plural(missing, f'more {noun}')}", "dim")]
+def _keys(view: View) -> str:
+    if view.page == "help":
+        return "↑↓ scroll   esc back"
+    if view.page == "source":
+        return "↑↓ scroll   p pause/resume   ? help   esc back"
+    sort = "" if view.sort == TROUBLE else f": {view.sort}"
+    only = f": {view.wanted}" if view.wanted else ""
+    return f"↑↓ select   ⏎ look closer   p pause   s sort{sort}   / filter{only}   ? help   q quit"

@@ -1,6 +1,6 @@
 """Rates: what moved between two looks at the ledgers, and how long the rest takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,12 +64,21 @@ class Row:
         rank = RANKS.get(self.view.state, 1)
         return min(rank, _BLOCKED) if self.view.flow.blocked else rank
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a part of it waits for a person, and nothing worse keeps all of it."""
+        return self.rank == _BLOCKED
+
 
 def rows(before: Look | None, now: Look) -> Sequence[Row]:
-    """Every source, those in trouble first, then those with the longest backlog, then the busiest."""
+    """Every source with its rates between two looks, as `arranged`."""
     old = before.overview.sources if before else {}
     seconds = now.at - before.at if before else 0.0
-    found = [Row(view, _rates(old.get(name), view, seconds)) for name, view in now.overview.sources.items()]
+    return arranged(Row(view, _rates(old.get(name), view, seconds)) for name, view in now.overview.sources.items())
+
+
+def arranged(found: Iterable[Row]) -> Sequence[Row]:
+    """Those in trouble first, then those with the longest backlog, then the busiest."""
     return sorted(found, key=lambda row: (row.rank, -row.waiting, -(row.rates or Rates()).accepted, row.view.name))
 
 

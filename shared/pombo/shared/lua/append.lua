@@ -14,18 +14,14 @@
 --          total      events accepted in this session up to now
 --          forgotten  how many of those before Redis has lost the trace of: noted in losses, and in the ledger
 -- Cost  O(record batches). Refused by the server at maxmemory, as it should be.
+--include session
 local ledger, session = KEYS[1], KEYS[2]
 if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
   return {'unknown'}
 end
-local sequence = tonumber(ARGV[2])
-local last = redis.call('HMGET', session, 'sequence', 'reply', 'total')
-if last[1] then
-  if tonumber(last[1]) == sequence then
-    return cjson.decode(last[2])
-  elseif tonumber(last[1]) > sequence then
-    return {'stale'}
-  end
+local answer, last = repeated(session, ARGV[2])
+if answer then
+  return answer
 end
 local bytes, events = 0, 0
 local batches = math.floor((#ARGV - 6) / 4)

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
 -- Show that a worker lives, tell it what it must know of the fleet, and see whether Redis still is what it was.
 --
--- KEYS  1 workers   2 active   3 epoch   4 losses of the fleet
+-- KEYS  1 workers   2 active   3 epoch   4 losses of the fleet   5 watched
 -- ARGV  1 worker id   2 its description, JSON with its beat counter ("" to leave the fleet: no more ARGV)
 --       its `at` becomes the second in which that counter moved
 --       3 that counter   4 the counter of its last beat that was answered   5 the epoch then ("" before the first)
 --       6 "1" if nobody but a loss can have taken its description away since
--- Returns  {now in whole seconds, {id, description, …}, {partition, score, …}, epoch, loss}
+-- Returns  {now in whole seconds, {id, description, …}, {partition, score, …}, epoch, loss,
+--           {source, until, …}}   the last are the sources that somebody watches, and until when in Redis' seconds
 --          epoch  another one after Redis was emptied
 --          loss   "emptied", "older" (a state from before that beat came back), or "": noted in losses
 -- Cost  O(workers + active partitions)
@@ -39,4 +40,5 @@ else
   end
 end
 local active = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
-return { tonumber(time[1]), redis.call('HGETALL', KEYS[1]), active, epoch, loss }
+local watched = redis.call('ZRANGEBYSCORE', KEYS[5], time[1], '+inf', 'WITHSCORES')
+return { tonumber(time[1]), redis.call('HGETALL', KEYS[1]), active, epoch, loss, watched }

@@ -1,12 +1,14 @@
 #!lua
--- Accept events that are dead from the start: what a gateway can neither hand on nor lose, in one step with the ledger.
+-- Accept events that are dead from the start, in one step with the ledger: what a gateway can neither hand on nor
+-- lose, and letters that come back from an export.
 --
 -- Unlike a worker at the letters' limit it parks nothing: what comes from outside stops no delivery.
 --
--- KEYS  1 ledger   2 session   3 dead
+-- KEYS  1 ledger   2 session   3 dead   4 table   5 groups
 -- ARGV  1 incarnation of the source   2 sequence of this call (integer > 0)   3 limit of the letters in bytes (0: none)
 --       4 session lifetime in seconds   5 events by type as "type=count,…"
---       then per letter: 1 reason   2 header   3 payload
+--       then per letter: 1 reason   2 header   3 payload   4 events   5 marks   6 fingerprint   7 description of its row,
+--       see `lettertable`
 -- Returns  {"ok", bytes of all letters}    they are stored
 --          {"ok", …} again, for the sequence that was applied last
 --          {"stale"}          an older sequence than the last applied: they will never be stored again
@@ -14,33 +16,34 @@
 --          {"full", bytes}    the letters are at their limit: nothing was written
 -- Cost  O(letters). Refused by the server at maxmemory, like every append.
 --include letterbound
+--include lettertable
+--include session
 local ledger, session, dead = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
   return {'unknown'}
 end
-local sequence = tonumber(ARGV[2])
-local last = redis.call('HMGET', session, 'sequence', 'reply')
-if last[1] then
-  if tonumber(last[1]) == sequence then
-    return cjson.decode(last[2])
-  elseif tonumber(last[1]) > sequence then
-    return {'stale'}
-  end
+local answer = repeated(session, ARGV[2])
+if answer then
+  return answer
 end
 local held = tonumber(redis.call('HGET', ledger, 'dead_bytes') or '0')
 if letters_full(ledger, tonumber(ARGV[3])) then
   return {'full', held}
 end
 
-local letters, bytes, reasons = 0, 0, {}
-for i = 6, #ARGV, 3 do
-  redis.call('XADD', dead, '*', 'h', ARGV[i + 1], 'b', ARGV[i + 2])
-  letters = letters + 1
+local events, bytes, reasons = 0, 0, {}
+for i = 6, #ARGV, 7 do
+  local number = tonumber(ARGV[i + 3])
+  local count = number ~= 1 and {'n', ARGV[i + 3]} or {}
+  local id = redis.call('XADD', dead, '*', 'h', ARGV[i + 1], 'b', ARGV[i + 2], unpack(count))
+  local kind = {marks = ARGV[i + 4], fingerprint = ARGV[i + 5], description = ARGV[i + 6]}
+  table_add(dead, KEYS[4], KEYS[5], id, kind)
+  events = events + number
   bytes = bytes + #ARGV[i + 1] + #ARGV[i + 2]
-  reasons[ARGV[i]] = (reasons[ARGV[i]] or 0) + 1
+  reasons[ARGV[i]] = (reasons[ARGV[i]] or 0) + number
 end
-redis.call('HINCRBY', ledger, 'accepted', letters)
-redis.call('HINCRBY', ledger, 'dead', letters)
+redis.call('HINCRBY', ledger, 'accepted', events)
+redis.call('HINCRBY', ledger, 'dead', events)
 redis.call('HINCRBY', ledger, 'dead_bytes', bytes)
 for kind, count in string.gmatch(ARGV[5], '(%w+)=(%d+)') do
   redis.call('HINCRBY', ledger, 'accepted:' .. kind, count)

@@ -6,7 +6,7 @@
 --
 -- It ends a park that letters at their limit were the reason of.
 --
--- KEYS  1 ledger   2 dead   3 flow   4… streams
+-- KEYS  1 ledger   2 dead   3 flow   4 table   5 groups   6 table and 7 groups of the draft   8… streams
 -- ARGV  1 incarnation of the source   2 wake channel   3 source
 --       then per batch: 1 index of its stream in KEYS   2 the letters' stream ids, as "id,id,…"   3 events
 --       4 raw bytes   5 payload   6 wake message
@@ -15,12 +15,13 @@
 -- Cost  O(letters · log dead letters). Refused by the server at maxmemory, like every append.
 --include letter
 --include letterbound
+--include lettertable
 local ledger, dead = KEYS[1], KEYS[2]
 if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
   return {'unknown'}
 end
 
-local reply, whole, taken = {'ok'}, {}, {}
+local reply, whole, taken, left = {'ok'}, {}, {}, {}
 for i = 4, #ARGV, 6 do
   local ids, gone, reasons, bytes = {}, {}, {}, 0
   for id in string.gmatch(ARGV[i + 1], '[^,]+') do
@@ -39,6 +40,7 @@ for i = 4, #ARGV, 6 do
     whole[#whole + 1] = {at = i, stream = KEYS[tonumber(ARGV[i])], ids = ids, reasons = reasons, bytes = bytes}
     for _, id in ipairs(ids) do
       taken[id] = true
+      left[#left + 1] = id
     end
   end
   reply[#reply + 1] = gone
@@ -60,6 +62,7 @@ for _, batch in ipairs(whole) do
   redis.call('HINCRBY', ledger, 'queued_bytes', #ARGV[i + 4])
 end
 if #whole > 0 then
+  letters_left(dead, {KEYS[4], KEYS[5], KEYS[6], KEYS[7]}, left)
   unpark_when_free(ledger, KEYS[3], ARGV[2], ARGV[3])
 end
 return reply

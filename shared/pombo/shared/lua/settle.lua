@@ -3,12 +3,13 @@
 -- all finished leaves, with its entries.
 --
 -- KEYS  1 ledger   2 flow   3 dead   4 ids   then per part: lease, record, stream
---       then per dead letter: its id's bucket in every live generation
+--       then, if there are dead letters: table, groups, and per letter its id's bucket in every live generation
 -- ARGV  1 plan, JSON: {"success" (a request was accepted), "sent_at" (ms, when), "probe" (it was the probe of a parked source),
 --         "table" (version of the generations), "generations" (count), "wake", "source", "bound" (of the letters,
 --         see `letterbound`; the wake channel and the source are the plan's), "parts": [{"lease", "id", "delivered": [[from, to]…] (0-based, inclusive),
 --         "letters": [{"index", "reason"}…]}]}
---       then per letter, in the order of the parts: header, payload, member
+--       then per letter, in the order of the parts: header, payload, member; marks, fingerprint, description of its row,
+--       see `lettertable`
 -- Returns  {"table"}        the generations changed, and there are letters: read them again
 --          {now ms, part…}  each part one of
 --          {"ok", left, entries that the stream still holds}    {"gone"}: this record is finished already (a repeat)
@@ -17,18 +18,20 @@
 -- Cost  O(events of partly finished records + letters · generations)
 --include weather
 --include letterbound
+--include lettertable
 local ledger, flow, dead, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local plan = cjson.decode(ARGV[1])
 local now = milliseconds()
 
 local replies, open = { now }, {}
-local key, argument, letters = 5 + 3 * #plan.parts, 2, 0
+local rows = 5 + 3 * #plan.parts
+local key, argument, letters = rows + 2, 2, 0
 for number, part in ipairs(plan.parts) do
   local at = 5 + 3 * (number - 1)
   part.record, part.stream = KEYS[at + 1], KEYS[at + 2]
   part.key, part.argument = key, argument
   key = key + #part.letters * plan.generations
-  argument = argument + 3 * #part.letters
+  argument = argument + 6 * #part.letters
   letters = letters + #part.letters
   if redis.call('GET', KEYS[at]) ~= part.lease then
     replies[number + 1] = { 'lost' }
@@ -58,8 +61,10 @@ end
 local forgotten = 0
 
 local function bury(part, position, letter)
-  local blob = part.argument + 3 * (position - 1)
-  redis.call('XADD', dead, '*', 'h', ARGV[blob], 'b', ARGV[blob + 1])
+  local blob = part.argument + 6 * (position - 1)
+  local id = redis.call('XADD', dead, '*', 'h', ARGV[blob], 'b', ARGV[blob + 1])
+  local kind = {marks = ARGV[blob + 3], fingerprint = ARGV[blob + 4], description = ARGV[blob + 5]}
+  table_add(dead, KEYS[rows], KEYS[rows + 1], id, kind)
   for generation = 0, plan.generations - 1 do
     local gone = redis.call('SREM', KEYS[part.key + (position - 1) * plan.generations + generation], ARGV[blob + 2])
     forgotten = forgotten + (generation == 0 and gone or 0)

@@ -1,0 +1,155 @@
+"""Putting dead letters back that a file holds: checked as a whole before, and safe to run again."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+import orjson
+
+from pombo.ops import wording
+from pombo.ops.cli import output
+from pombo.ops.cli.failures import UNWELL
+from pombo.ops.cli.session import Session, run
+from pombo.shared.deadletters import DeadLetter, Restored, exported, restore, restore_steps
+from pombo.shared.errors import RestoreError
+from pombo.shared.sources import Source
+
+COMPLAINTS = 10
+"""Lines of no use that are told by their numbers."""
+CHUNK = 1 << 20
+TIMEOUT_S = 60.0
+"""How long one answer of Redis may take."""
+
+
+@dataclass
+class Survey:
+    """What a file holds."""
+
+    content: str = ""
+    """Hash of its bytes: the same file is the same import."""
+    letters: Counter[str] = field(default_factory=Counter)
+    """By the source that they are put back into."""
+    bad: list[str] = field(default_factory=list)
+    """What is wrong with lines that hold no letter."""
+
+
+def import_from(name: str, source: str | None, *, dry_run: bool, as_json: bool) -> int:
+    """Do `pombo dead import`; return its exit code.
+
+    Args:
+        name: of the file; `-` is standard input.
+        source: into which all letters are put; None is the one that each is of.
+        dry_run: whether only to say what would be done.
+        as_json: whether to print JSON.
+    """
+    with _opened(name) as file:
+        survey = _look_through(file, source)
+        for complaint in survey.bad[:COMPLAINTS]:
+            output.note(complaint)
+        if len(survey.bad) > COMPLAINTS:
+            output.note(f"… and {len(survey.bad) - COMPLAINTS:,} lines more")
+        restored = run(lambda session: _restore(session, file, survey, source, dry_run=dry_run), timeout_s=TIMEOUT_S)
+    if as_json:
+        output.write_json(
+            {
+                "letters": survey.letters.total(), "restored": sum(one.put for one in restored.values()),
+                "present": sum(one.present for one in restored.values()), "bad": len(survey.bad),
+                "sources": dict(survey.letters), "dry_run": dry_run,
+            }
+        )  # fmt: skip
+    else:
+        _tell(survey, restored, dry_run=dry_run)
+    return UNWELL if survey.bad or not survey.letters else 0
+
+
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    """The file, which is read more than once: standard input is kept in a file of no name."""
+    if name != "-":
+        with open(name, "rb") as file:
+            yield file
+        return
+    with TemporaryFile() as kept:
+        while chunk := sys.stdin.buffer.read(CHUNK):
+            kept.write(chunk)
+        yield kept
+
+
+def _look_through(file: BinaryIO, source: str | None) -> Survey:
+    survey, digest = Survey(), blake2b(digest_size=12)
+    file.seek(0)
+    for number, line in enumerate(file, 1):
+        digest.update(line)
+        if not line.strip():
+            continue
+        try:
+            survey.letters[source or _letter(line).source] += 1
+        except RestoreError as error:
+            survey.bad.append(f"line {number}: {error}")
+    survey.content = digest.hexdigest()
+    return survey
+
+
+def _letter(line: bytes) -> DeadLetter:
+    try:
+        told = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise RestoreError("it is no JSON") from None
+    if not isinstance(told, dict):
+        raise RestoreError("it is no JSON object")
+    return exported(told)
+
+
+def _letters(file: BinaryIO, of: str | None) -> Iterator[DeadLetter]:
+    """The letters of a file that are of one source, or all."""
+    file.seek(0)
+    for line in file:
+        try:
+            letter = _letter(line)
+        except RestoreError:
+            continue
+        if of is None or letter.source == of:
+            yield letter
+
+
+async def _restore(
+    session: Session, file: BinaryIO, survey: Survey, into: str | None, *, dry_run: bool
+) -> dict[str, Restored]:
+    sources = [await session.sources.get(name) for name in survey.letters]
+    restored: dict[str, Restored] = {}
+    with output.progress(lambda done: f"{done:,.0f}") as bar:
+        for source in () if dry_run else sources:
+            task = bar.add_task(f"importing into {source.name}", total=survey.letters[source.name])
+            restored[source.name] = Restored()
+            steps = restore_steps(_letters(file, None if into else source.name))
+            for sequence, step in enumerate(steps, 1):
+                restored[source.name] += await restore(
+                    session.redis, session.keys, source, step, session=_session(survey, source), sequence=sequence
+                )
+                bar.advance(task, len(step))
+    return restored
+
+
+def _session(survey: Survey, source: Source) -> str:
+    """The name of the import of this content into this source: who runs it again goes on where it was cut off."""
+    told = f"{survey.content}/{source.name}/{source.incarnation}"
+    return blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def _tell(survey: Survey, restored: dict[str, Restored], *, dry_run: bool) -> None:
+    if not survey.letters:
+        output.say("no dead letter in there")
+    for name, number in survey.letters.items():
+        if dry_run:
+            output.say(f"would put {wording.plural(number, 'dead letter')} back into {name}")
+            continue
+        found = restored[name]
+        there = f"; {found.present:,} had never left" if found.present else ""
+        output.say(f"{wording.plural(found.put, 'dead letter')} back in {name}{there}")
+    if survey.bad:
+        output.say(f"{wording.plural(len(survey.bad), 'line')} without a dead letter, passed over")

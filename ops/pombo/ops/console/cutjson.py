@@ -1,0 +1,39 @@
+"""Cut JSON: serialised events of which only the beginning was kept."""
+
+from typing import Any, Final
+
+import orjson
+
+_CLOSERS: Final = {"{": "}", "[": "]"}
+
+
+def parsed(body: bytes) -> Any:
+    """A serialised event, also when it was cut off: what is whole of it.
+
+    Raises:
+        ValueError: it is no JSON, whole or cut.
+    """
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        return orjson.loads(completed(body.decode("utf-8", "ignore")))
+
+
+def completed(text: str) -> str:
+    """A JSON text that was cut off, up to its last whole value, with what was open closed; "" when none is whole."""
+    open_, whole, inside, escaped = "", (0, ""), False, False
+    for place, character in enumerate(text):
+        if inside:
+            inside, escaped = escaped or character != '"', not escaped and character == "\\"
+        elif character == '"':
+            inside = True
+        elif character in _CLOSERS:
+            open_ += character
+            whole = place + 1, open_
+        elif character in "}]":
+            open_ = open_[:-1]
+            whole = place + 1, open_
+        elif character == ",":
+            whole = place, open_
+    end, still = whole
+    return text[:end] + "".join(_CLOSERS[one] for one in reversed(still))

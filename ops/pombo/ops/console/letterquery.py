@@ -1,0 +1,74 @@
+"""Letter queries: the filter of dead letters as a URL carries it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+from pombo.ops.cli.inputs import parse_since
+from pombo.ops.console.rendering import url
+from pombo.shared.deadletters import REASONS, Filter
+from pombo.shared.errors import ConfigurationError
+
+NAMES: Final = ("source", "reason", "event", "user", "message_id", "since", "until", "group")
+"""Of a query's parts; those of a filter, too."""
+LONGEST: Final = 1000
+"""Characters of one part."""
+_MOMENT: Final = "no moment; give a span such as 45m, 2h or 3d, or a date (2026-11-21T19:00, in UTC unless it says so)"
+
+
+@dataclass(frozen=True, slots=True)
+class LetterQuery:
+    """What was asked: as it was written, and the filter that it makes."""
+
+    given: Mapping[str, str]
+    """The parts that are not empty."""
+    wanted: Filter
+    """Of the parts that can be understood."""
+    errors: Mapping[str, str]
+    """What is wrong with the others."""
+
+    @classmethod
+    def parse(cls, asked: Mapping[str, Any], sources: Collection[str], now: datetime) -> Self:
+        """Read the query of a URL, or a form's fields, of which others are passed over."""
+        told = {name: str(asked.get(name, "")).strip()[:LONGEST] for name in NAMES}
+        given = {name: value for name, value in told.items() if value}
+        values: dict[str, Any] = dict(given)
+        errors: dict[str, str] = {}
+        for name in values.keys() & {"since", "until"}:
+            try:
+                values[name] = _moment(values[name], now)
+            except ConfigurationError:
+                errors[name] = _MOMENT
+        if values.get("reason", REASONS[0]) not in REASONS:
+            errors["reason"] = "no such reason"
+        if "source" in values and values["source"] not in sources:
+            errors["source"] = "no source has this name"
+        sound = {name: value for name, value in values.items() if name not in errors}
+        return cls(given, Filter(**sound), errors)
+
+    def url(self, path: str = "/dead", **other: Any) -> str:
+        """The path with this query; `other` adds parts, or takes them out with None."""
+        return url(path, **{**self.given, **other})
+
+    def until(self, end: datetime) -> "LetterQuery":
+        """The same for letters that died before `end`; moments are no longer relative to now."""
+        bound = end if self.wanted.until is None else min(end, self.wanted.until)
+        moments = {"until": bound.isoformat()}
+        if self.wanted.since is not None:
+            moments["since"] = self.wanted.since.isoformat()
+        return replace(self, given={**self.given, **moments}, wanted=replace(self.wanted, until=bound))
+
+    @property
+    def searches(self) -> bool:
+        """Whether it asks for more than a source."""
+        return bool(self.given.keys() - {"source"})
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    """A moment: a span before now, or a date, in UTC unless it says so."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return parse_since(text, now)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at

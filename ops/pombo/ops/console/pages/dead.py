@@ -1,0 +1,107 @@
+"""Dead letters: those alike as groups, and a list by a filter that the URL carries."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from pombo.ops.console.letterquery import LetterQuery
+from pombo.ops.console.mailroom import Mailroom
+from pombo.ops.console.pages import Nav
+from pombo.ops.console.remedies import REMEDIES, remedy
+from pombo.ops.console.rendering import fragment, page, url
+from pombo.ops.console.state import State, state_of
+from pombo.shared.deadletters import Counts, DeadLetter, Group
+from pombo.shared.deadletters.letter import is_id
+
+nav = Nav("Dead letters", "/dead", "d", 40, "dead")
+
+PAGE: Final = 50
+FEW_GROUPS: Final = 6
+"""Groups shown before somebody asks for all."""
+MOST_GROUPS: Final = 200
+_REASONS: Final = [[str(name), told.title] for name, told in REMEDIES.items()]
+LONGEST_WORD: Final = 120
+"""Characters shown of what an event says of itself."""
+
+
+async def show(request: Request) -> Response:
+    """The page."""
+    state, asked = state_of(request), request.query_params
+    room, query, sources = await look(state, asked)
+    held = await room.held()
+    within = [name for name in held if query.wanted.source in {None, name}]
+    before = asked.get("before") or None
+    if before is not None and not is_id(before.rpartition("/")[2]):
+        before = None
+    mail = None if query.errors else await room.newest(within, query.wanted, before, PAGE)
+    groups = [] if query.errors else await room.groups(within, query.wanted)
+    shown = MOST_GROUPS if asked.get("groups") else FEW_GROUPS
+    known = sum(held[name] for name in within) if not query.searches else None
+    return page(
+        request, "dead.html", status=422 if query.errors else 200,
+        query=query, sources=sources, held=held, reason_options=_REASONS, remedy=remedy,
+        groups=groups[:shown], more_groups=max(0, len(groups) - shown), all_groups=len(groups),
+        chosen=_chosen(groups, query),
+        rows=[row(state, letter) for letter in mail.letters] if mail else [], before=before,
+        next=mail and mail.next and query.url(before=mail.next), first=before and query.url(),
+        known=known, count_url=query.url("/dead/-/count"),
+    )  # fmt: skip
+
+
+async def count(request: Request) -> Response:
+    """How many letters match: beside the list, as it may take longer than that."""
+    state = state_of(request)
+    room, query, _ = await look(state, request.query_params)
+    total = Counts()
+    if not query.errors:
+        for counts in (await room.count(await chosen_sources(room, query), query.wanted)).values():
+            total += counts
+    return fragment(request, "dead_count.html", counts=total)
+
+
+async def of_source(request: Request) -> Response:
+    """The letters of one source."""
+    return RedirectResponse(url("/dead", source=request.path_params["source"]), 303)
+
+
+async def look(state: State, asked: Mapping[str, Any]) -> tuple[Mailroom, LetterQuery, list[str]]:
+    """Where to read, what was asked, and the names of all sources."""
+    sources = sorted((await state.registry.snapshot()).sources)
+    return Mailroom(state.redis, state.keys, sources), LetterQuery.parse(asked, sources, state.clock.now()), sources
+
+
+async def chosen_sources(room: Mailroom, query: LetterQuery) -> list[str]:
+    """The sources with letters that the query allows."""
+    return [name for name in await room.held() if query.wanted.source in {None, name}]
+
+
+def row(state: State, letter: DeadLetter) -> dict[str, Any]:
+    """A letter as the list shows it: nothing of what the event says of a person."""
+    kind, told = letter.kind, letter.describe()
+    return {
+        "id": letter.id, "href": f"/dead/{letter.id}", "at": letter.died_at, "source": letter.source,
+        "reason": kind.reason, "status": kind.status, "answer": kind.answer, "group": letter.fingerprint,
+        "what": cut(told["event"] or told["type"]), "type": cut(told["type"]), "events": letter.events,
+        "message_id": cut(told["message_id"]), "attempts": letter.header.attempts,
+        "older": letter.older_than_window(state.clock.now()), "redrivable": letter.redrivable,
+    }  # fmt: skip
+
+
+def cut(text: str | None) -> str | None:
+    """The start of a text of any length."""
+    return text if text is None or len(text) <= LONGEST_WORD else f"{text[: LONGEST_WORD - 1]}…"
+
+
+def _chosen(groups: list[Group], query: LetterQuery) -> Group | None:
+    """The group that was asked for."""
+    return next((group for group in groups if group.fingerprint == query.wanted.group), None)
+
+
+routes = [
+    Route("/dead", show),
+    Route("/dead/-/count", count),
+    Route("/dead/{source}", of_source),
+]

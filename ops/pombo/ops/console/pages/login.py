@@ -1,0 +1,73 @@
+"""Login and logout."""
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from pombo.ops.console.guard import keep
+from pombo.ops.console.rendering import page
+from pombo.ops.console.state import session_of, state_of
+from pombo.shared.logs import get_logger
+
+NAME_CHARACTERS = 40
+
+log = get_logger("pombo.console")
+
+
+async def show(request: Request) -> Response:
+    """The form; who is logged in goes on."""
+    target = _target(request.query_params.get("next", ""))
+    if session_of(request).role != "stranger":
+        return RedirectResponse(target, 303)
+    return page(request, "login.html", target=target, problem="", name="")
+
+
+async def log_in(request: Request) -> Response:
+    """Exchange a token for a session."""
+    state, form = state_of(request), await request.form()
+    name, token = _name(str(form.get("name", ""))), str(form.get("token", "")).strip()
+    target = _target(str(form.get("next", "")))
+    address = request.client.host if request.client else ""
+    wait_s = state.attempts.wait_s(address)
+    if wait_s > 0:
+        words = f"Too many wrong tokens from here. Try again in {wait_s:.0f} s."
+        headers = {"Retry-After": f"{wait_s:.0f}"}
+        return page(request, "login.html", status=429, headers=headers, target=target, problem=words, name=name)
+    role = state.tokens.role_of(token)
+    if role == "stranger":
+        state.attempts.failed(address)
+        log.warning("console.refused", address=address, name=name)
+        words = "This token opens nothing here. It is the value of POMBO_CONSOLE_TOKEN or POMBO_CONSOLE_VIEWER_TOKEN."
+        return page(request, "login.html", status=401, target=target, problem=words, name=name)
+    session = state.sessions.begin(name or role, role)
+    log.info("console.entered", address=address, name=session.name, role=role)
+    response = RedirectResponse(target, 303)
+    keep(request, response, state, session)
+    return response
+
+
+async def log_out(request: Request) -> Response:
+    """End the session, also for copies of its cookie."""
+    state = state_of(request)
+    state.sessions.end(session_of(request))
+    response = RedirectResponse("/login", 303)
+    response.delete_cookie(state.sessions.cookie)
+    return response
+
+
+def _name(text: str) -> str:
+    """A name fit for the trail."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:NAME_CHARACTERS]
+
+
+def _target(text: str) -> str:
+    """Where to go on: a path of this console, whatever was given."""
+    local = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    return text if local and not text.startswith("/login") else "/"
+
+
+routes = [
+    Route("/login", show, methods=["GET"]),
+    Route("/login", log_in, methods=["POST"]),
+    Route("/logout", log_out, methods=["POST"]),
+]

@@ -1,0 +1,32 @@
+"""The jobs of the control plane, counted."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Its jobs by what has become of them, and the processes that do them."""
+
+    open: int
+    """Those that have not ended."""
+    workers: int
+    running: int = 0
+    """Of the open ones those that somebody does."""
+    failed: int = 0
+    """Of those that ended and are still stored, for a week."""
+
+
+def count_jobs(url: str) -> Jobs:
+    """Ask RQ, over a connection of its own; raises what the client raises."""
+    from rq import Worker
+
+    from pombo.shared.connection import connect
+    from pombo.worker.jobs import queue
+
+    with connect(url, timeout_s=2.0, connect_timeout_s=1.0) as connection:
+        jobs = queue(connection)
+        # Looking changes nothing, so RQ is kept from tidying up meanwhile.
+        started = jobs.started_job_registry.get_job_ids(cleanup=False)
+        failed = jobs.failed_job_registry.get_job_ids(cleanup=False)
+        queued, workers = len(jobs.get_job_ids()), Worker.count(connection=connection, queue=jobs)
+        return Jobs(queued + len(started), workers, len(started), len(failed))

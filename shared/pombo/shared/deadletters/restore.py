@@ -1,0 +1,173 @@
+"""Putting dead letters back that an export holds: each once, however often that is tried."""
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from redis.asyncio import Redis
+
+from pombo.shared.batches import partition_of
+from pombo.shared.clock import iso
+from pombo.shared.deadletters.letter import Attempt, DeadLetter, LetterHeader, is_id, told
+from pombo.shared.deadletters.reader import fetch_each
+from pombo.shared.deadletters.rows import row_of
+from pombo.shared.errors import RestoreError, UnknownSourceError
+from pombo.shared.keys import Keys
+from pombo.shared.scripts import Argument, script
+from pombo.shared.sources import Source
+
+MOST_LETTERS = 500
+MOST_BYTES = 4 << 20
+"""Of letters put back in one step: a millisecond or two of the server."""
+SESSION_S = 30 * 24 * 3600
+"""Seconds for which Redis remembers what an import has put back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of letters that were to be put back."""
+
+    put: int = 0
+    """Are dead letters again, by this call or an earlier one of the same session and sequence."""
+    present: int = 0
+    """Had never left, so that nothing was done."""
+
+    def __add__(self, other: "Restored") -> "Restored":
+        return Restored(self.put + other.put, self.present + other.present)
+
+
+def exported(line: Mapping[str, Any]) -> DeadLetter:
+    """The letter that a line of an export tells of, as `DeadLetter.show` writes it.
+
+    Where there is a `payload_raw`, it is the payload.
+
+    Raises:
+        RestoreError: the line tells of none; it says what is wrong.
+    """
+    source, _, stream_id = _field(line, "id", str, "").rpartition("/")
+    if not source or not is_id(stream_id):
+        raise RestoreError("its id is none of a dead letter (source/ms-seq)")
+    header = LetterHeader(
+        reason=_field(line, "reason", str, None), partition=_field(line, "partition", int, -1),
+        accepted_at=_field(line, "accepted_at", str | None, None), status=_field(line, "status", int | None, None),
+        answer=_field(line, "answer", str | None, None), attempts=_field(line, "attempts", int, 0),
+        history=_field(line, "history", list, []),
+    )  # fmt: skip
+    events = _field(line, "events", int, 1)
+    if events < 0:
+        raise RestoreError(f"it says {events} events")
+    return DeadLetter(source, stream_id, header, _payload(line), events)
+
+
+def restore_steps(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """Cut letters into what one step puts back; the same letters are always cut alike."""
+    step: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        if step and (len(step) == MOST_LETTERS or size + len(letter.payload) > MOST_BYTES):
+            yield step
+            step, size = [], 0
+        step.append(letter)
+        size += len(letter.payload)
+    if step:
+        yield step
+
+
+async def restore(
+    redis: Redis, keys: Keys, source: Source, letters: Sequence[DeadLetter], *, session: str, sequence: int
+) -> Restored:
+    """Put letters back among a source's dead letters: reason, history, acceptance, and payloads byte for byte.
+
+    They get new ids; their histories keep the old ones, with the time of death. The ledger counts them as accepted
+    anew. One of the same source that has not left is passed over.
+
+    Args:
+        redis: a client of the source's Redis.
+        keys: its catalogue.
+        source: whose letters they are to be.
+        letters: what `restore_steps` cut.
+        session: names the whole import, so that a repeat puts nothing back twice: at most 64 letters and digits.
+        sequence: number of this step, from 1, ascending; a repeat of it, or of an earlier one, does nothing.
+
+    Raises:
+        UnknownSourceError: the source was removed; nothing was put back.
+        RestoreError: the source's dead letters are at their limit; nothing was put back.
+    """
+    of, missing = keys.of(source.name), await _missing(redis, keys, source, letters)
+    present = len(letters) - len(missing)
+    if not missing:
+        return Restored(0, present)
+    args: list[Argument] = [source.incarnation, sequence, source.dead_bytes, SESSION_S, _types(missing)]
+    for letter in missing:
+        header = _again(source, letter).dump()
+        row = row_of(header, letter.payload, letter.events)
+        args += [letter.header.reason, header, letter.payload, letter.events, *row.arguments]
+    touched = [of.ledger, of.session(session), of.dead, of.dead_table, of.dead_groups]
+    reply = await script("dead_append").acall(redis, touched, args)
+    if reply[0] == b"unknown":
+        raise UnknownSourceError(f"source {source.name!r} was removed or made anew; nothing was put back")
+    if reply[0] == b"full":
+        raise RestoreError(
+            f"the dead letters of {source.name!r} are at their limit of {source.dead_bytes} bytes; redrive or discard "
+            f"some, or `pombo sources set {source.name} --dead-bytes N`, then go on"
+        )
+    return Restored(len(missing), present)
+
+
+async def _missing(redis: Redis, keys: Keys, source: Source, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """Those of the letters that are not there under their own ids."""
+    own = [letter.stream_id for letter in letters if letter.source == source.name]
+    entries = await fetch_each(redis, keys.of(source.name), own)
+    there = {(stream_id.decode(), fields.get(b"b")) for stream_id, fields in entries}
+    return [
+        letter for letter in letters if letter.source != source.name or (letter.stream_id, letter.payload) not in there
+    ]
+
+
+def _again(source: Source, letter: DeadLetter) -> LetterHeader:
+    """Its header, with its death in the history, in a partition that the source has."""
+    died: Attempt = {
+        "at": iso(letter.died_at), "status": None, "outcome": "died",
+        "note": f"as {letter.id}; put back from an export",
+    }  # fmt: skip
+    header = replace(letter.header, history=[*letter.header.history, died])
+    if 0 <= header.partition < source.partitions:
+        return header
+    user = told(letter.event.get("userId") or letter.event.get("anonymousId")) or ""
+    return replace(header, partition=partition_of(user, source.partitions))
+
+
+def _types(letters: Sequence[DeadLetter]) -> str:
+    """Events by type, as `dead_append.lua` reads them."""
+    counts: dict[str, int] = {}
+    for letter in letters:
+        kind = told(letter.event.get("type")) or ""
+        name = kind if kind.isascii() and kind.isalnum() else "unknown"
+        counts[name] = counts.get(name, 0) + letter.events
+    return ",".join(f"{name}={count}" for name, count in counts.items())
+
+
+def _payload(line: Mapping[str, Any]) -> bytes:
+    if "payload" not in line:
+        raise RestoreError("it has no payload")
+    payload, encoding = line["payload"], line.get("payload_encoding", "json")
+    raw = line.get("payload_raw")
+    try:
+        if isinstance(raw, str):
+            return raw.encode()
+        if encoding == "json":
+            return orjson.dumps(payload)
+        if isinstance(payload, str) and encoding in {"text", "base64"}:
+            return payload.encode() if encoding == "text" else base64.b64decode(payload, validate=True)
+    except ValueError:
+        pass
+    raise RestoreError(f"its payload cannot be read as {encoding!r}")
+
+
+def _field(line: Mapping[str, Any], name: str, kind: Any, default: Any) -> Any:
+    value = line.get(name, default)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise RestoreError(f"its {name} is {type(value).__name__}, and should be {getattr(kind, '__name__', kind)}")
+    return value

@@ -1,0 +1,133 @@
+"""Login and logout, as browsers do them."""
+
+import httpx
+import pytest
+
+from ops.console.rig import HTML, OPERATOR, VIEWER, Running, log_in, token_of
+from pombo.ops.console.access import BURST
+from pombo.ops.console.sessions import LIFE_S
+
+
+@pytest.mark.parametrize(
+    ("token", "role"), [(OPERATOR, "operator"), (VIEWER, "viewer"), (f" {OPERATOR}\n", "operator")]
+)
+def test_a_token_logs_in(guarded: Running, token: str, role: str) -> None:
+    """Pasted with blanks around it or not, it leads to the overview, which says who one is."""
+    with guarded.client() as client:
+        answer = log_in(client, token, name=" Ana  Lú ")
+        assert (303, "/") == (answer.status_code, answer.headers["location"])
+        shown = client.get("/").text
+    assert "<b>Ana Lú</b>" in shown
+    assert f">{role}</span>" in shown
+
+
+def test_without_a_name_one_is_called_by_the_role(guarded: Running) -> None:
+    """The trail has something to say."""
+    with guarded.client(VIEWER) as client:
+        assert "<b>viewer</b>" in client.get("/").text
+
+
+def test_a_wrong_token_is_refused(guarded: Running) -> None:
+    """The page says which variables hold the right one, and repeats the name but not the token."""
+    with guarded.client() as client:
+        answer = log_in(client, "wrong-token", name="Ana")
+        assert 401 == answer.status_code
+        assert "POMBO_CONSOLE_TOKEN" in answer.text
+        assert "wrong-token" not in answer.text
+        assert 303 == client.get("/").status_code
+
+
+def test_a_session_is_new_at_each_login(guarded: Running) -> None:
+    """A cookie that somebody planted before the login is worth nothing after it."""
+    with guarded.client() as client:
+        client.get("/login")
+        planted = dict(client.cookies)
+        log_in(client, OPERATOR)
+        assert planted != dict(client.cookies)
+    assert 303 == httpx.get(guarded.url, headers=HTML, cookies=planted).status_code
+
+
+@pytest.mark.parametrize(("proto", "secure"), [("http", False), ("https", True)])
+def test_the_cookie_is_for_this_site_alone(guarded: Running, proto: str, secure: bool) -> None:
+    """No script reads it, no other site sends it, and what came by TLS never goes in the clear."""
+    with guarded.client(**{"X-Forwarded-Proto": proto}) as client:
+        shown = client.get("/login")
+        # The jar would not send a Secure cookie to a plain address, as a browser would to the proxy.
+        cookie = shown.headers["set-cookie"].partition(";")[0]
+        told = {"csrf": token_of(shown.text), "token": OPERATOR}
+        answer = client.post("/login", data=told, headers={"Cookie": cookie})
+    flags = {flag.strip() for flag in answer.headers["set-cookie"].split(";")[1:]}
+    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= flags
+    assert secure == ("Secure" in flags)
+    assert f"Max-Age={LIFE_S}" in flags or f"Max-Age={LIFE_S - 1}" in flags
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/workers?a=b", "/workers?a=b"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example", "/"),
+        ("/login?next=/login", "/"),
+        ("/x\r\nSet-Cookie: a=b", "/"),
+        ("", "/"),
+    ],
+)
+def test_the_login_leads_nowhere_else(guarded: Running, target: str, expected: str) -> None:
+    """A link to the login cannot send people to another site."""
+    with guarded.client() as client:
+        assert expected == log_in(client, OPERATOR, next=target).headers["location"]
+
+
+def test_wrong_tokens_are_slowed_down(guarded: Running) -> None:
+    """After five of them even the right one has to wait; then it opens."""
+    with guarded.client() as client:
+        codes = [log_in(client, f"wrong-{number}").status_code for number in range(BURST)]
+        refused = log_in(client, OPERATOR)
+        guarded.clock.by += 60
+        assert 303 == log_in(client, OPERATOR).status_code
+    assert [401] * BURST == codes
+    assert (429, True) == (refused.status_code, 0 < int(refused.headers["retry-after"]) <= 10)
+
+
+def test_a_session_is_over_after_a_shift(guarded: Running) -> None:
+    """What was open leads to the login, and htmx is told to go there."""
+    with guarded.client(OPERATOR) as client:
+        guarded.clock.by += LIFE_S + 60
+        assert 303 == client.get("/workers").status_code
+        answer = client.get("/workers/live", headers={"HX-Request": "true"})
+    assert (401, "/login") == (answer.status_code, answer.headers["hx-redirect"])
+
+
+def test_a_logout_ends_the_session(guarded: Running) -> None:
+    """Also for a copy of the cookie."""
+    with guarded.client(OPERATOR) as client:
+        copy = dict(client.cookies)
+        answer = client.post("/logout", data={"csrf": token_of(client.get("/").text)})
+        assert (303, "/login") == (answer.status_code, answer.headers["location"])
+    assert 303 == httpx.get(guarded.url, headers=HTML, cookies=copy).status_code
+
+
+def test_who_is_logged_in_needs_no_login(guarded: Running, local: Running) -> None:
+    """The form leads on, also where nobody has to log in."""
+    with guarded.client(VIEWER) as client:
+        assert "/trail" == client.get("/login?next=/trail").headers["location"]
+    with local.client() as client:
+        assert "/" == client.get("/login").headers["location"]
+
+
+def test_the_metrics_take_either_token(guarded: Running, local: Running) -> None:
+    """Prometheus brings a Bearer's; wrong ones are slowed down like logins; without tokens it needs none."""
+    url = f"{guarded.url}/metrics"
+    assert "pombo_workers 0.0" in httpx.get(f"{local.url}/metrics").text
+    assert 401 == httpx.get(url).status_code
+    for token in (OPERATOR, VIEWER):
+        assert "pombo_workers 0.0" in httpx.get(url, headers={"Authorization": f"Bearer {token}"}).text
+    codes = [httpx.get(url, headers={"Authorization": "Bearer no"}).status_code for _ in range(BURST + 1)]
+    assert [401] * BURST + [429] == codes
+
+
+def test_health_is_for_everyone(guarded: Running) -> None:
+    """A prober needs no token, and learns nothing but that it lives."""
+    assert {"ok": True, "redis": "up"} == httpx.get(f"{guarded.url}/healthz").json()

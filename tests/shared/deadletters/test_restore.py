@@ -1,0 +1,181 @@
+"""Putting dead letters back from an export."""
+
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
+
+from pombo.shared.audit import audit
+from pombo.shared.deadletters import (
+    Attempt,
+    DeadLetter,
+    Filter,
+    LetterHeader,
+    Restored,
+    discard,
+    exported,
+    read,
+    restore,
+    restore_steps,
+    search,
+)
+from pombo.shared.errors import RestoreError, UnknownSourceError
+from pombo.shared.keys import Keys, SourceKeys
+from pombo.shared.ledger import read_ledger
+from pombo.shared.registry import Snapshot
+from support.letters import SOURCE, body, header, letter, open_source, put
+
+ATTEMPT: Attempt = {"at": "2026-01-02T03:05:00Z", "status": 400, "outcome": "refused", "note": "alone"}
+
+
+@pytest.fixture
+async def of(redis: Redis, keys: Keys) -> SourceKeys:
+    """The keys of source `bot`, whose ledger is there and empty."""
+    await open_source(redis, keys)
+    return keys.of("bot")
+
+
+async def letters(redis: Redis, keys: Keys) -> list[DeadLetter]:
+    return [one async for one in read(redis, keys, "bot")]
+
+
+def line(one: DeadLetter) -> Any:
+    """A letter as a line of an export, read again."""
+    return orjson.loads(orjson.dumps(one.show()))
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=80),
+        st.text(max_size=40).map(str.encode),
+        st.sampled_from(
+            [
+                body(), b'{"a":1,"a":2}', b'{ "a" : 1.0 }', b'{"a":1e3}', b'{"a":"\\u00e9"}', b'{"a":NaN}',
+                b'{"a":"\xff"}', '{"a":NaN}'.encode("utf-16"),
+                b'{"messageId":"m","n":12345678901234567890123}', b"[1]", b"", b'{"a":-0.0}', b"{}", b"\x01?",
+            ]
+        ),
+    ),
+    st.sampled_from(["poison", "invalid", "corrupt", "unknown_item"]),
+)  # fmt: skip
+def test_an_export_holds_the_very_bytes(payload: bytes, reason: str) -> None:
+    """Whatever a letter holds, it is made again of its line: payload, reason, history, and where it belongs."""
+    made = LetterHeader(reason, 2, "2026-01-02T03:04:05.678Z", 400, "no", 3, [ATTEMPT])
+    one = DeadLetter("bot", "1500-7", made, payload, 7 if reason == "corrupt" else 1)
+    assert one == exported(line(one))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"id": None}, "its id is NoneType"),
+        ({"id": "bot"}, "its id is none of a dead letter"),
+        ({"id": "bot/x-y"}, "its id is none of a dead letter"),
+        ({"reason": 7}, "its reason is int"),
+        ({"partition": "0"}, "its partition is str"),
+        ({"events": -1}, "it says -1 events"),
+        ({"events": True}, "its events is bool"),
+        ({"payload": 7, "payload_encoding": "text"}, "its payload cannot be read as 'text'"),
+        ({"payload": "%", "payload_encoding": "base64"}, "its payload cannot be read as 'base64'"),
+        ({"payload_encoding": "rot13"}, "its payload cannot be read as 'rot13'"),
+        ({"history": "none"}, "its history is str"),
+    ],
+)
+def test_lines_that_hold_no_letter_are_told(change: dict[str, Any], words: str) -> None:
+    """What is wrong is said in words, without what the line holds of an event."""
+    told = line(DeadLetter("bot", "1-0", header(), body()))
+    with pytest.raises(RestoreError, match=words):
+        exported({**told, **change})
+
+
+def test_a_line_without_a_payload_is_told() -> None:
+    """As `dead list --json` writes them, which holds no events."""
+    with pytest.raises(RestoreError, match="no payload"):
+        exported(DeadLetter("bot", "1-0", header(), body()).describe())
+
+
+async def test_letters_come_back_as_they_were(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """Under new ids, with their death in the history; the ledger counts them as accepted anew, and it balances."""
+    await put(redis, keys, (header("expired", 1, history=[ATTEMPT]).dump(), body("m1"), 1), letter("m2"))
+    await put(redis, keys, (header("corrupt").dump(), b"\x01?", 7))
+    before = await letters(redis, keys)
+    lines = [line(one) for one in before]
+    await discard(redis, keys, "bot", before)
+
+    put_back = await restore(redis, keys, SOURCE, [*map(exported, lines)], session="s", sequence=1)
+
+    after = await letters(redis, keys)
+    assert Restored(3, 0) == put_back
+    assert [(one.payload, one.header.reason, one.events) for one in before] == [
+        (one.payload, one.header.reason, one.events) for one in after
+    ]
+    died: Attempt = {
+        "at": before[0].describe()["died_at"], "status": None, "outcome": "died",
+        "note": f"as {before[0].id}; put back from an export",
+    }  # fmt: skip
+    assert replace(before[0].header, history=[ATTEMPT, died]) == after[0].header
+    ledger = await read_ledger(redis, of)
+    assert (18, 9, 9) == (ledger.accepted, ledger.dead, ledger.discarded)
+    assert (await audit(redis, keys, Snapshot(1, {"bot": SOURCE}))).describe()["sources"]["bot"]["problems"] == []
+    assert [after[0].id] == [one.id for one in (await search(redis, keys, "bot", Filter(reason="expired"))).letters]
+
+
+async def test_a_repeat_puts_nothing_back_twice(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """By its session and sequence a step is known, also when later ones were done since."""
+    await put(redis, keys, letter("m1"), letter("m2"))
+    first, second = gone = await letters(redis, keys)
+    await discard(redis, keys, "bot", gone)
+
+    for sequence, one in ((1, first), (1, first), (2, second), (1, first), (2, second)):
+        assert Restored(1, 0) == await restore(redis, keys, SOURCE, [one], session="s", sequence=sequence)
+
+    assert ["m1", "m2"] == [one.event["messageId"] for one in await letters(redis, keys)]
+
+
+async def test_letters_that_never_left_are_passed_over(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """An export that nothing was discarded of puts nothing back; of another source it makes new letters."""
+    await put(redis, keys, letter("m1"))
+    there = await letters(redis, keys)
+
+    assert Restored(0, 1) == await restore(redis, keys, SOURCE, there, session="s", sequence=1)
+    assert 1 == await redis.xlen(of.dead)
+    others = [replace(one, source="other") for one in there]
+    assert Restored(1, 0) == await restore(redis, keys, SOURCE, others, session="s", sequence=1)
+
+
+async def test_letters_get_a_partition_that_the_source_has(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """A letter of a source with more partitions can be redriven here all the same."""
+    await restore(redis, keys, SOURCE, [DeadLetter("a", "1-0", header("poison", 77), body())], session="s", sequence=1)
+
+    assert all(0 <= one.header.partition < SOURCE.partitions for one in await letters(redis, keys))
+
+
+async def test_what_cannot_take_letters_is_told(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """A source that was removed, and letters at their limit, take none; a full Redis neither."""
+    one = DeadLetter("a", "1-0", header(), body())
+    with pytest.raises(UnknownSourceError, match="nothing was put back"):
+        await restore(redis, keys, SOURCE.model_copy(update={"incarnation": "x"}), [one], session="s", sequence=1)
+    await restore(redis, keys, SOURCE, [one], session="s", sequence=1)
+    with pytest.raises(RestoreError, match="at their limit of 1 bytes"):
+        await restore(redis, keys, SOURCE.model_copy(update={"dead_bytes": 1}), [one], session="s", sequence=2)
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            await restore(redis, keys, SOURCE, [one], session="s", sequence=3)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert 1 == await redis.xlen(of.dead)
+
+
+def test_steps_are_bounded() -> None:
+    """By number and by size, and a letter that is larger than a step is one by itself."""
+    small = [DeadLetter("a", "1-0", header(), b"x")] * 1001
+    large = [DeadLetter("a", "1-0", header(), b"x" * (3 << 20))] * 3
+    assert [500, 500, 1] == [len(step) for step in restore_steps(small)]
+    assert [1, 1, 1] == [len(step) for step in restore_steps(large)]
+    assert [] == [*restore_steps([])]

@@ -1,0 +1,79 @@
+"""A real browser for tests: Debian's Chromium, driven by Playwright.
+
+A test that uses `tab` fails when the page logs an error, throws, or does what its content security policy forbids. On a
+machine without Chromium such tests are skipped; in CI they fail.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
+WAIT_MS = 20_000
+ZONE = "America/Sao_Paulo"
+
+
+class Tabs:
+    """Opens pages, and keeps what went wrong on them."""
+
+    def __init__(self, browser: Browser, stack: ExitStack) -> None:
+        self._browser, self._stack = browser, stack
+        self.troubles: list[str] = []
+        self.expected: tuple[str, ...] = ()
+        """Parts of errors that belong to the test: a page that is not found logs one."""
+
+    def __call__(self, size: dict[str, int] | None = None, **options: Any) -> Page:
+        """A page with cookies and storage of its own; options as Playwright's `new_context` has them."""
+        told: dict[str, Any] = {"viewport": size or DESK, "timezone_id": ZONE, "locale": "en-GB"} | options
+        context = self._browser.new_context(**told)
+        self._stack.callback(context.close)
+        context.set_default_timeout(WAIT_MS)
+        page = context.new_page()
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error}"))
+        return page
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error" or "Content Security Policy" in message.text:
+            self.troubles.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def unexpected(self) -> list[str]:
+        """What went wrong and was not expected."""
+        return [one for one in self.troubles if not any(part in one for part in self.expected)]
+
+
+Tab = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if program is None:
+        what = "no browser to test with: apt install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(what)
+        pytest.skip(what)
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tabs]:
+    """Opens pages; what they complain of fails the test."""
+    with ExitStack() as stack:
+        tabs = Tabs(browser, stack)
+        yield tabs
+        assert [] == tabs.unexpected()

@@ -1,0 +1,54 @@
+from contextlib import suppress
+
+import pytest
+from redis.asyncio import Redis
+
+from pombo.shared.deadletters import PAGE, Filter
+from pombo.shared.keys import Keys, SourceKeys
+from pombo.shared.ledger import read_ledger
+from pombo.worker.jobs.discards import Discard
+from pombo.worker.jobs.frame import Desk
+from support.jobs import KeptJob, KilledError, bury, numbered
+
+
+async def test_all_that_is_wanted_goes(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """What matches is deleted and counted as discarded; the rest stays."""
+    await bury(redis, of, *numbered(3))
+    await bury(redis, of, "other", reason="expired")
+    result = await Discard(Desk(redis=redis, keys=keys), "bot", Filter(reason="poison")).run()
+
+    assert {"discarded": 3, "unreadable": 0, "sentence": "3 dead letters discarded"} == result
+    ledger = await read_ledger(redis, of)
+    assert (1, 3, True) == (ledger.dead, ledger.discarded, ledger.balanced)
+
+
+async def test_batches_count_their_events(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """A letter that holds a whole batch is one letter, and as many events as died in it."""
+    await bury(redis, of, "x", reason="corrupt", events=7)
+    await bury(redis, of, "a")
+    job = KeptJob()
+    result = await Discard(Desk(redis=redis, keys=keys, job=job), "bot", Filter()).run()
+
+    assert (8, 2) == (result["discarded"], job.meta["done"])
+    assert "2 dead letters discarded, 8 events in all" == result["sentence"]
+
+
+@pytest.mark.parametrize("limit", [None, PAGE - 7, PAGE + 7])
+@pytest.mark.parametrize("dies_at", range(1, 9))
+async def test_cut_off_anywhere_it_goes_on(
+    redis: Redis, keys: Keys, of: SourceKeys, *, dies_at: int, limit: int | None
+) -> None:
+    """Wherever runs were killed, the counts and the limit are those of one that was not."""
+    await bury(redis, of, "x", reason="corrupt", events=3)
+    await bury(redis, of, *numbered(PAGE + 20))
+    job = KeptJob(dies_at=dies_at)
+    for _ in range(3):
+        with suppress(KilledError):
+            await Discard(Desk(redis=redis, keys=keys, job=job), "bot", Filter(), limit=limit).run()
+        job = job.again(dies_at=dies_at)
+    result = await Discard(Desk(redis=redis, keys=keys, job=job.again()), "bot", Filter(), limit=limit).run()
+    letters = PAGE + 21 if limit is None else limit
+
+    assert letters + 2 == result["discarded"]
+    assert PAGE + 21 - letters == await redis.xlen(of.dead)
+    assert (await read_ledger(redis, of)).discarded == result["discarded"]

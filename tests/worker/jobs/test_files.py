@@ -1,0 +1,75 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from pombo.shared.errors import JobError
+from pombo.worker.jobs.files import Draft, Reading
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "..", ".", "", ".hidden", "a/b", "a\0b", "a\nb", "x" * 201, "-", "ä"]
+)
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    """Only plain names are taken, whatever lies there."""
+    (tmp_path / "secret").write_bytes(b"{}\n")
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    with pytest.raises(JobError, match="is no name of a file"), Reading.of(folder, name):
+        pass
+
+
+def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+    """A link is not followed, to wherever it leads."""
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(b"{}\n")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(JobError, match="link"), Reading.of(folder, "link"):
+        pass
+
+
+def test_only_files_are_read(tmp_path: Path) -> None:
+    """A folder and a pipe are refused, and the pipe is not waited for; what is missing is named."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        with pytest.raises(JobError, match="is no file"), Reading.of(tmp_path, name):
+            pass
+    with pytest.raises(JobError, match=r"none: No such file.*POMBO_EXPORT_DIR"), Reading.of(tmp_path, "none"):
+        pass
+
+
+def test_lines_are_read_from_any_byte(tmp_path: Path) -> None:
+    """With the place behind each; the last one may lack its line break."""
+    (tmp_path / "f").write_bytes(b"a\r\nbb\n\nccc")
+    with Reading.of(tmp_path, "f") as reading:
+        assert [(b"a", 3), (b"bb", 6)] == [*map(tuple, reading.lines(0, 2))]
+        assert [(b"", 7), (b"ccc", 10)] == [*map(tuple, reading.lines(6, 9))]
+        assert [] == reading.lines(10, 9)
+
+
+def test_a_draft_holds_what_was_written_and_nothing_behind(tmp_path: Path) -> None:
+    """Each write says from where on; only then the name is there."""
+    draft = Draft(tmp_path / "f")
+    assert draft.holds(0)
+    assert not draft.holds(1)
+    assert 6 == draft.write(b"second", draft.write(b"first!", 0) - 6)
+    assert 8 == draft.write(b"nd", 6)
+    assert draft.holds(8)
+    assert not draft.holds(9)
+    draft.complete(8)
+    assert b"secondnd" == (tmp_path / "f").read_bytes()
+    draft.complete(8)
+    with pytest.raises(JobError, match="another file"):
+        draft.complete(9)
+
+
+def test_a_draft_follows_no_link(tmp_path: Path) -> None:
+    """Whoever may write into the folder cannot have a file elsewhere overwritten."""
+    (tmp_path / "precious").write_bytes(b"kept")
+    draft = Draft(tmp_path / "f")
+    draft.beside.symlink_to(tmp_path / "precious")
+    with pytest.raises(JobError):
+        draft.write(b"x", 0)
+    assert b"kept" == (tmp_path / "precious").read_bytes()

@@ -1,0 +1,159 @@
+"""The folder of exported dead letters, and a file in it that is written in steps."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO, NamedTuple, Self
+
+import orjson
+
+from pombo.shared.errors import JobError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+
+
+class Line(NamedTuple):
+    """One line of an exported file."""
+
+    text: bytes
+    """Without its line break."""
+    end: int
+    """The byte behind it."""
+
+
+def new_name(source: str, now: datetime) -> str:
+    """A name that no file has: the source, the time in UTC, and something random."""
+    return f"{source}-{now:%Y%m%dT%H%M%SZ}-{token_hex(3)}.ndjson"
+
+
+def made_folder(folder: Path) -> Path:
+    """The folder, made for its owner alone where it is not there.
+
+    Raises:
+        JobError: it cannot be made.
+    """
+    with _explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A file that is written beside its name, for its owner alone, and gets the name when it is complete."""
+
+    path: Path
+    """What it will be called."""
+
+    @property
+    def beside(self) -> Path:
+        """What it is called until then."""
+        return self.path.with_name(f".{self.path.name}.part")
+
+    def holds(self, size: int) -> bool:
+        """Whether the first `size` bytes of it are there."""
+        with suppress(OSError):
+            return self.beside.stat().st_size >= size
+        return size == 0
+
+    def write(self, data: bytes, at: int) -> int:
+        """Have it hold `data` from byte `at` on, and nothing behind, on the disk; return its size.
+
+        Raises:
+            JobError: it cannot be written.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        with _explained(self.beside), open(os.open(self.beside, flags, 0o600), "wb", buffering=0) as file:
+            file.truncate(at)
+            file.seek(at)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        return at + len(data)
+
+    def complete(self, size: int) -> None:
+        """Give it its name, for good.
+
+        Raises:
+            JobError: it is not there, or cannot be renamed.
+        """
+        with _explained(self.path):
+            if self.path.exists() and not self.beside.exists():
+                done = self.path.stat().st_size == size
+            else:
+                self.beside.replace(self.path)
+                done = True
+            _sync_folder(self.path.parent)
+        if not done:
+            raise JobError(f"{self.path} is there, but it is another file than this export; nothing was changed")
+
+    def drop(self) -> None:
+        """Delete what is not complete."""
+        with suppress(OSError):
+            self.beside.unlink()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A file of the folder, opened for reading."""
+
+    file: BinaryIO
+    size: int
+
+    @classmethod
+    @contextmanager
+    def of(cls, folder: Path, name: str) -> Iterator[Self]:
+        """Open a file by its name alone: neither a path nor a link leads out of the folder.
+
+        Raises:
+            JobError: no file of that name is there, or it cannot be read.
+        """
+        if not _NAME.fullmatch(name):
+            raise JobError(f"{name!r} is no name of a file in the folder of exports; give the name alone")
+        path = folder / name
+        # Without O_NONBLOCK, a pipe put there would be waited for.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with _explained(path):
+            descriptor = os.open(path, flags)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(descriptor)
+            raise JobError(f"{path} is no file")
+        with open(descriptor, "rb") as file:
+            yield cls(file, found.st_size)
+
+    def lines(self, at: int, count: int) -> list[Line]:
+        """At most `count` lines from byte `at` on."""
+        self.file.seek(at)
+        found: list[Line] = []
+        while len(found) < count and (text := self.file.readline()):
+            at += len(text)
+            found.append(Line(text.rstrip(b"\r\n"), at))
+        return found
+
+
+def stream_id_of(line: bytes) -> str:
+    """The stream id of the dead letter in a line that an export wrote."""
+    return str(orjson.loads(line)["id"]).rpartition("/")[2]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise JobError(f"{path}: {error.strerror or error}; see POMBO_EXPORT_DIR") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

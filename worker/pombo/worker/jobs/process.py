@@ -1,0 +1,208 @@
+"""The process that runs jobs: RQ's worker, made fit to be killed.
+
+1. A worker that is told to stop kills its running job and puts it back on the queue, for the checkpoint is as
+   good as the end. A job that was killed from outside is put back too.
+2. A worker that is killed takes its running job with it. Another one, or the next, notices a minute or two
+   later and puts the job back. Altogether a job goes back `RESTARTS` times.
+3. A running job that is cancelled is asked to end between two steps, and killed when it does not within `GRACE_S`.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from redis.client import Redis
+from redis.exceptions import RedisError
+from rq import Queue, Worker
+from rq.executions import Execution
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from pombo.shared.connection import connect, jobs_url, transient
+from pombo.shared.lifeline import PARENT_FD, die_with_parent
+from pombo.shared.logs import configure_logs, get_logger
+from pombo.shared.processes import deaths_in_row
+from pombo.shared.settings import read_settings
+from pombo.worker.jobs.criteria import forget
+from pombo.worker.jobs.frame import STOP
+from pombo.worker.jobs.queues import queue
+from pombo.worker.jobs.schedule import Scheduler
+
+WORKER_TTL_S = 30
+"""RQ forgets a silent worker 60 s after this, and so do those who ask whether there is one."""
+HEARTBEAT_S = 10
+"""Between two signs of life of a running job; RQ gives a silent one 60 s more."""
+MAINTENANCE_S = 15
+"""Between two looks for jobs whose worker is gone."""
+LONGEST_WAIT_S = 5.0
+"""Between two tries to reach Redis again."""
+AWAY_S = 1.0
+LONGEST_AWAY_S = 30.0
+"""Between two tries with a Redis that is away or refuses: doubled from `AWAY_S` up to this."""
+QUIET_S = 60.0
+"""Without trouble, after which the next trouble is told anew."""
+GRACE_S = 5.0
+"""For a cancelled job to end by itself: a step takes less, a look at a Redis that is away may not."""
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+log = get_logger("pombo.worker.jobs")
+
+
+class JobWorker(Worker):
+    """RQ's worker, whose running job ends with it, and goes back to the queue where it was.
+
+    RQ alone waits at a stop until the job has ended; leaves a job running whose worker was killed; and puts a
+    job that was killed back with the meta that it had at its start.
+    """
+
+    max_connection_wait_time = LONGEST_WAIT_S
+
+    def __init__(self, connection: Redis) -> None:
+        super().__init__(
+            [queue(connection)], connection=connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL_S,
+            job_monitoring_interval=HEARTBEAT_S, maintenance_interval=MAINTENANCE_S,
+            work_horse_killed_handler=_restore_checkpoint,
+        )  # fmt: skip
+        self.told_to_stop = False
+        # The running job holds the read end; the write end closes when this process is gone.
+        self._read_end, self._write_end = os.pipe()
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Let signals in: RQ calls this first where it minds them."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        super().check_for_suspension(burst)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Kill the running job, if there is one; called by the signal handler."""
+        self.told_to_stop = True
+        if self.horse_pid:
+            self.kill_horse()
+
+    def request_stop_execution(self, execution_id: str) -> None:
+        """Have the running job end between two steps, so that its counts are exact; called from RQ's listening thread.
+
+        RQ alone would kill it at once.
+        """
+        execution = self.executions.get(execution_id)
+        if execution is None:
+            return
+        self._stopped_job_id, pid = execution.job_id, self.horse_pid
+        if not pid:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        late = threading.Timer(GRACE_S, self._kill_late, (pid,))
+        late.daemon = True
+        late.start()
+
+    def _kill_late(self, pid: int) -> None:
+        if self.horse_pid == pid:
+            self.kill_horse()
+
+    def setup_work_horse_signals(self) -> None:
+        """Let SIGTERM ask the job to end; called in its process."""
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        STOP.listen()
+
+    def _handle_stopped_job(self, job: Job, queue: Queue, execution: Execution) -> None:
+        forget(job)
+        super()._handle_stopped_job(job, queue, execution)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Run the job; called in the process forked for it."""
+        os.close(self._write_end)
+        os.environ[PARENT_FD] = str(self._read_end)
+        die_with_parent(grace_s=0)
+        super().main_work_horse(job, queue)
+
+    def close(self) -> None:
+        """Give the pipe back."""
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+
+def _restore_checkpoint(job: Job, *_: Any) -> None:
+    job.meta = job.get_meta(refresh=True)
+
+
+class Outage(logging.Filter):
+    """Tell trouble with Redis once; as a filter of RQ's logger, instead of RQ, which tells it at each of its tries."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._monotonic = monotonic
+        self._last = -QUIET_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep a line back that RQ logs about the connection; those about jobs pass."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, (RedisError, OSError)) or not transient(error) or "job" in str(record.msg):
+            return True
+        self.tell("jobs.redis_unavailable", f"{type(error).__name__}: {error}")
+        return False
+
+    def tell(self, event: str, error: str) -> None:
+        """Log trouble, unless there was some a moment ago."""
+        now = self._monotonic()
+        if now - self._last >= QUIET_S:
+            note = "tried again and again; the next line comes after it worked for a while"
+            log.warning(event, error=error, note=note)
+        self._last = now
+
+
+def work() -> None:
+    """Run jobs until told to stop; Redis may be away, at the start too."""
+    settings = read_settings()
+    configure_logs(settings.log_level, settings.log_format)
+    # RQ registers a worker before it minds signals; one that a signal ended in between would seem to live.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    die_with_parent()
+    failures, outage = 0, Outage()
+    logging.getLogger("rq.worker").addFilter(outage)
+    # Its own connection: RQ forks, and what a thread has in hand then would be there twice.
+    with connect(jobs_url(settings)) as connection, connect(jobs_url(settings)) as beside:
+        Scheduler(beside, settings).start()
+        while True:
+            born = time.monotonic()
+            trouble = _work(connection)
+            if trouble is None:
+                return
+            failures = deaths_in_row(failures, time.monotonic() - born)
+            outage.tell(trouble.event, trouble.error)
+            if signal.sigtimedwait(STOPS, away_s(failures)):
+                return
+
+
+def away_s(failures: int) -> float:
+    """Seconds to wait after Redis failed us `failures` (1, 2, …) times in a row."""
+    return min(LONGEST_AWAY_S, AWAY_S * 2.0 ** min(failures - 1, 16))
+
+
+class _Trouble(NamedTuple):
+    event: str
+    error: str
+
+
+def _work(connection: Redis) -> _Trouble | None:
+    """Run jobs until told to stop, which is None, or until Redis goes away or refuses."""
+    try:
+        worker = JobWorker(connection)
+    except (RedisError, OSError) as error:
+        if not transient(error):
+            raise
+        return _Trouble("jobs.redis_unavailable", f"{type(error).__name__}: {error}")
+    trouble = _Trouble("jobs.interrupted", "RQ's worker ended")
+    try:
+        worker.work(logging_level="WARNING")
+    except (RedisError, OSError) as error:
+        trouble = trouble._replace(error=f"{type(error).__name__}: {error}")
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        worker.close()
+    return None if worker.told_to_stop else trouble

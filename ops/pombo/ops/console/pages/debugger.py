@@ -72,7 +72,7 @@ async def stream(request: Request) -> Response:
     grant = request.headers.get(GRANT, "")
     tailing = Tailing(state, session_of(request), source, _wanted(request.headers.get(LOOK, "")), grant)
 
-    async def messages() -> AsyncIterator[bytes]:
+    async def messages() -> AsyncGenerator[bytes, None]:
         with state.tails.seat():
             async for one in tailing.messages():
                 yield one

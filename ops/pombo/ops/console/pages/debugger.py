@@ -1,7 +1,8 @@
 """Debugger: the events of a source as they pass, and what becomes of each."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -72,10 +73,11 @@ async def stream(request: Request) -> Response:
     grant = request.headers.get(GRANT, "")
     tailing = Tailing(state, session_of(request), source, _wanted(request.headers.get(LOOK, "")), grant)
 
-    async def messages() -> AsyncIterator[bytes]:
+    async def messages() -> AsyncGenerator[bytes, None]:
         with state.tails.seat():
-            async for one in tailing.messages():
-                yield one
+            async with aclosing(tailing.messages()) as told:
+                async for one in told:
+                    yield one
 
     return EventStream(messages(), state.stopping)
 

@@ -78,12 +78,11 @@ async def _read(state: State, name: str, reading: Reading) -> Near:
     source = await _source(state, name)
     view = await read_source(state.redis, state.keys, source, await flow.redis_now(state.redis))
     closeup = await read_closeup(state.redis, state.keys, source)
-    history = await state.charts.history([view], "15m")
     found: list[Problem] = []
     if reading.overview:
         alone = replace(reading.overview, sources={name: view})
         found = [one for one in problems(alone, reading.recent, view.flow.now) if one.source == name]
-    return Near(reading, view, closeup, history, found)
+    return Near(reading, view, closeup, closeup.history, found)
 
 
 async def _source(state: State, name: str) -> Any:

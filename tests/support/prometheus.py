@@ -34,7 +34,7 @@ class Prometheus:
     def __init__(self, folder: Path, targets: dict[str, list[str]]) -> None:
         self._program = found_program("prometheus")
         self._folder = folder
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self._write(targets)
         self.port = free_port()
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)

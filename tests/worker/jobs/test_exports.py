@@ -168,7 +168,7 @@ async def test_a_disk_that_refuses_ends_it(redis: Redis, keys: Keys, of: SourceK
 async def test_a_cancelled_export_leaves_no_half_of_a_file(
     redis: Redis, keys: Keys, of: SourceKeys, folder: Path
 ) -> None:
-    """Its sentence says that there is no file."""
+    """Its sentence says that there is none that is complete."""
     await bury(redis, of, *numbered(PAGE + 3))
     stop = StopFlag()
 
@@ -182,5 +182,5 @@ async def test_a_cancelled_export_leaves_no_half_of_a_file(
         await run(redis, keys, folder, job, stop=stop)
 
     assert [] == [*folder.iterdir()]
-    assert "which was given up; there is no file" in job.meta["sentence"]
+    assert "500 dead letters written to a file that is not complete" == job.meta["sentence"]
     assert [] == await queued(redis, of)

@@ -1,7 +1,7 @@
 """The console as an ASGI application."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -63,7 +63,7 @@ async def _live(request: Request) -> Response:
     """Ticks, for as long as the session lasts."""
     state, session = state_of(request), session_of(request)
 
-    async def ticks() -> AsyncIterator[bytes]:
+    async def ticks() -> AsyncGenerator[bytes, None]:
         with state.hub.watcher() as watcher:
             while state.sessions.live(session):
                 yield await watcher.take()

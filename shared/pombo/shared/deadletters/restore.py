@@ -61,6 +61,21 @@ def exported(line: Mapping[str, Any]) -> DeadLetter:
     return DeadLetter(source, stream_id, header, _payload(line), events)
 
 
+def read_line(line: bytes) -> DeadLetter:
+    """The letter in a line of a file that an export wrote.
+
+    Raises:
+        RestoreError: there is none in it; the message holds nothing of the line.
+    """
+    try:
+        told = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise RestoreError("it is no JSON") from None
+    if not isinstance(told, dict):
+        raise RestoreError("it is no JSON object")
+    return exported(told)
+
+
 def restore_steps(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
     """Cut letters into what one step puts back; the same letters are always cut alike."""
     step: list[DeadLetter] = []

@@ -15,7 +15,7 @@ from support.servers import free_port
 from support.waiting import until
 
 INTERVAL = "500ms"
-TOKEN = "a-token-for-tests"  # Nobody checks it here.
+TOKEN = "a-viewers-token-for-tests"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from support.waiting import until
 
 SOURCE = "bot"
 HOST = "127.0.0.1"
-RATE = 100.0
+RATE = 50.0
 
 
 @dataclass

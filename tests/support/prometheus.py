@@ -14,7 +14,7 @@ from support.monitoring import MONITORING, found_program, hurried
 from support.servers import free_port
 from support.waiting import until
 
-INTERVAL = "500ms"
+INTERVAL = "1s"
 TOKEN = "a-viewers-token-for-tests"
 
 

@@ -2,8 +2,8 @@
 
 Such tests are asynchronous and share the session's event loop, as the browser does: their module says
 `pytestmark = pytest.mark.asyncio(loop_scope="session")`. (Playwright's blocking interface would leave a running loop in
-the thread of all other tests.) A test that uses `tab` fails when the page logs an error, throws, or does what its content security policy forbids. On a
-machine without Chromium such tests are skipped; in CI they fail.
+the thread of all other tests.) A test that uses `tab` fails when the page logs an error, throws, or does what its
+content security policy forbids. On a machine without Chromium such tests are skipped; in CI they fail.
 """
 
 import os

@@ -148,6 +148,20 @@ def test_a_worker_of_an_older_pombo_is_shown(page: httpx.Client, sync_redis: Red
     assert "host pid 1 alive 8 – – – 0.1.0 –" in text(page, "/workers")
 
 
+def test_partitions_that_nobody_holds_are_told(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
+    """By source: how many there are, how many hold events, and whose they are."""
+    add(redis_url, "bot")
+    beat(sync_redis)
+    of = KEYS.of("bot")
+    sync_redis.hset(of.ledger, mapping={"accepted": 3, "queued": 3})
+    for partition, owner in enumerate(("host-1-abc", "host-1-abc", "gone")):
+        sync_redis.xadd(of.stream(partition), {"b": "x"})
+        sync_redis.set(of.lease(partition), f"{owner}:1")
+    shown = text(page, "/workers")
+    assert "bot 8 3 1 1" in shown
+    assert "Nobody holds 1 partitions with events" in shown
+
+
 def test_without_workers_the_page_says_what_to_start(page: httpx.Client) -> None:
     """An empty table helps nobody."""
     assert "No worker lives" in text(page, "/workers")
@@ -237,7 +251,7 @@ def test_pages_say_that_redis_is_away_and_recover() -> None:
         assert (503, True) == (answer.status_code, "Try again" in answer.text)
         told = client.get("/healthz").json()
         assert (True, True) == (told["ok"], "away_since" in told["redis"])
-        assert 503 == client.get("/metrics").status_code
+        assert "pombo_redis_up 0.0" in client.get("/metrics").text
         server.restart()
         beat_of(server)
         running.clock.by += TICK_S

@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from ops.console.rig import HTML, Running, console
+from pombo.ops.console.pages.overview import PROBLEMS, ROWS
 from pombo.ops.console.poller import TICK_S
 from pombo.shared import trail
 from pombo.shared.connection import aconnect
@@ -96,6 +97,20 @@ def test_a_parked_source_is_the_first_thing_to_see(
     assert "1 source needs you 2 sources, 1 worker" in shown
     assert "bot — parked : Segment answered 401: the write key is refused; 7 events wait" in shown
     assert "pombo sources rotate-key bot --write-key -" in page.get("/").text
+
+
+def test_very_many_sources_stay_one_page(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
+    """The worst are shown, the others a click away; the verdict counts all."""
+    names = [f"bot{number:02}" for number in range(ROWS + 5)]
+    add(redis_url, *names)
+    beat(sync_redis)
+    for name in names:
+        sync_redis.hset(KEYS.of(name).flow, mapping={"parked": "why"})
+    shown = text(page, "/")
+    assert f"{ROWS + 5} sources need you" in shown
+    assert f"{ROWS + 5 - PROBLEMS} more" in shown
+    assert f"The {ROWS} that need you most" in shown
+    assert f"All {ROWS + 5} sources" in shown
 
 
 def test_the_ledger_is_an_equation(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:

@@ -214,7 +214,7 @@ def test_a_port_in_use_stops_nothing(home: Path, start: Start) -> None:
 
 
 def test_without_the_consoles_extra_there_are_metrics_alone(home: Path, start: Start, tmp_path: Path) -> None:
-    """An install that lacks a package of it says which, and still shows the metrics where the console would be."""
+    """An install that lacks a package of it says which, and still shows the fleet's metrics where it would be."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['jinja2'] = None\n")
     with start(PYTHONPATH=str(tmp_path)) as up:
         up.says("  console   off, jinja2 is not installed (pombo[console])")

@@ -366,3 +366,14 @@ def test_while_redis_is_away_the_last_figures_are_shown() -> None:
             assert 503 == client.get("/sources/other").status_code
             server.restart()
             until(lambda: client.get("/sources/other").status_code == 404, "an answer when it is back")
+
+
+def test_what_was_done_is_seen_at_once(operator: httpx.Client, redis_url: str) -> None:
+    """A source that was just added is everywhere, its charts included, and one that was removed nowhere."""
+    assert [] == names(operator.get("/sources"))
+    send(operator, "/sources/-/add", **(usual() | {"name": "bot", "write_key": KEY}))
+    assert ["bot"] == names(operator.get("/sources"))
+    add(redis_url, "other", OTHER)
+    assert [200, 404] == [operator.get(f"/overview/history?source={name}").status_code for name in ("other", "nobody")]
+    send(operator, "/sources/bot/remove", confirm="bot")
+    assert ["other"] == names(operator.get("/sources"))

@@ -295,8 +295,8 @@ def test_prometheus_sees_the_gateway() -> None:
 def test_exports_outlive_containers() -> None:
     """Whoever may do jobs, or shows their files, has the folder of exports in one volume that the image owns."""
     folder = COMPOSE["x-pombo"]["environment"]["POMBO_EXPORT_DIR"]
-    doing = {name for name, service in OURS.items() if service["command"][0] in {"worker", "up"}}
-    assert {"worker", "fleet"} == doing
+    doing = {name for name, service in OURS.items() if service["command"][0] in {"worker", "console", "up"}}
+    assert {"worker", "console"} == doing
     assert all(f"exports:{folder}" in OURS[name]["volumes"] for name in doing)
     assert "exports" in COMPOSE["volumes"]
     assert re.search(rf"install --directory --owner=10001 .*{folder}\b", (DEPLOY / "Dockerfile").read_text("utf-8"))

@@ -292,6 +292,19 @@ def test_prometheus_sees_the_gateway() -> None:
     assert [f"spool:{service['environment']['POMBO_SPOOL_DIR']}"] == service["volumes"]
 
 
+def test_exports_outlive_containers() -> None:
+    """Whoever may do jobs, or shows their files, has the folder of exports in one volume that the image owns."""
+    folder = COMPOSE["x-pombo"]["environment"]["POMBO_EXPORT_DIR"]
+    doing = {name for name, service in OURS.items() if service["command"][0] in {"worker", "up"}}
+    assert {"worker", "fleet"} == doing
+    assert all(f"exports:{folder}" in OURS[name]["volumes"] for name in doing)
+    assert "exports" in COMPOSE["volumes"]
+    assert re.search(rf"install --directory --owner=10001 .*{folder}\b", (DEPLOY / "Dockerfile").read_text("utf-8"))
+    unit = (DEPLOY / "pombo-worker@.service").read_text("utf-8")
+    (state,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.M)
+    assert f"POMBO_EXPORT_DIR=/var/lib/{state}" in unit
+
+
 # -- systemd, README --------------------------------------------------------------------------------------------------
 
 

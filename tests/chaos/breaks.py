@@ -176,15 +176,30 @@ MUTANTS: Final = (
     ),
     Mutant(
         "an unreadable batch is dropped", f"{_LUA}/bury.lua",
-        "redis.call('XADD', dead, '*', 'h', ARGV[3], 'b', payload, 'n', events)\n", "",
+        "local letter = redis.call('XADD', dead, '*', 'h', ARGV[3], 'b', payload, 'n', events)\n"
+        "table_add(dead, KEYS[7], KEYS[8], letter, "
+        "{marks = ARGV[6], fingerprint = ARGV[7], description = ARGV[8]})\n", "",
+    ),
+    Mutant(
+        "a death without its row", f"{_LUA}/settle.lua",
+        "  table_add(dead, KEYS[rows], KEYS[rows + 1], id, kind)\n", "",
+    ),
+    Mutant(
+        "a row outlives its letter", f"{_LUA}/lettertable.lua",
+        "  table_remove(keys[1], keys[2], ids)\n", "",
+    ),
+    Mutant(
+        "rows in another letter's group", f"{_LUA}/lettertable.lua",
+        "local number = redis.call('HGET', groups, 'f:' .. kind.fingerprint)\n",
+        "local number = redis.call('HGET', groups, 'next')\n  number = number ~= '0' and number\n",
     ),
     Mutant(
         "backlog without limit", f"{_LUA}/append.lua",
         "if limit > 0 and queued + bytes > limit then", "if false then",
     ),
     Mutant(
-        "stale append applied", f"{_LUA}/append.lua",
-        "  elseif tonumber(last[1]) > sequence then", "  elseif false then",
+        "stale append applied", f"{_LUA}/session.lua",
+        "  return {'stale'}\n", "  return nil, last\n",
     ),
     Mutant(
         "dead letters without bound", f"{_LUA}/letterbound.lua",

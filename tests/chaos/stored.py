@@ -5,7 +5,9 @@ from typing import Any
 
 from chaos.virtualserver import VirtualServer
 from pombo.shared import batches
-from pombo.shared.deadletters import LetterHeader
+from pombo.shared.deadletters import LetterHeader, row_of
+from pombo.shared.deadletters.kind import Kind
+from pombo.shared.deadletters.rows import SIZE, Rows
 from pombo.shared.errors import CorruptBatchError
 from pombo.shared.keys import Keys
 from pombo.shared.sources import Source
@@ -69,6 +71,23 @@ class Stored:
 
     def _letters(self) -> list[dict[bytes, bytes]]:
         return [_pairs(fields) for _, fields in self._raw("XRANGE", self._of.dead, "-", "+")]
+
+    def letters(self) -> list[tuple[str, str]]:
+        """Stream id and fingerprint of each dead letter, as the letters tell it."""
+        found = []
+        for stream_id, fields in self._raw("XRANGE", self._of.dead, "-", "+"):
+            one = _pairs(fields)
+            row = row_of(one[b"h"], one[b"b"], int(one.get(b"n", b"1")))
+            found.append((stream_id.decode(), row.kind.fingerprint))
+        return found
+
+    def table(self) -> list[tuple[str, str]]:
+        """The same as their table tells it."""
+        raw: bytes = self._raw("GET", self._of.dead_table) or b""
+        groups = _pairs(self._raw("HGETALL", self._of.dead_groups))
+        live = Rows(Rows(raw[SIZE:]).live())
+        names = [Kind.parse(groups[b"d:%d" % number]).fingerprint for number in live.groups]
+        return [(live.id(place), name) for place, name in enumerate(names)]
 
     def flow(self, field: str) -> bytes | None:
         """One field of the source's flow, such as `paused`."""

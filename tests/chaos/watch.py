@@ -119,6 +119,7 @@ class Watch:
         self._judge_losses()
         self._judge_logs()
         self._judge_deaths()
+        self._judge_table()
         self._judge_rooms(workers)
         return self.problems
 
@@ -221,6 +222,11 @@ class Watch:
         self.problems += [f"{i} is dead ({dead[i]}), and nothing was wrong with it" for i in unjust]
         if unreadable != self.spoilt and not self.forgot_at:
             self.problems.append(f"{unreadable} events are dead as nobody could read them, {self.spoilt} were so")
+
+    def _judge_table(self) -> None:
+        told, there = self.stored.table(), self.stored.letters()
+        if told != there:
+            self.problems.append(f"the table of the dead letters tells of {told}, and there are {there}")
 
     def _judge_rooms(self, workers: Iterable[Worker]) -> None:
         for worker in [worker for worker in workers if not worker.gone and worker.owing]:

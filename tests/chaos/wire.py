@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Self
 
 from redis.asyncio import Redis
+from redis.commands import AsyncCoreCommands
 from redis.exceptions import ConnectionError, TimeoutError
 
 from chaos.errand import UnsentError
@@ -74,12 +75,14 @@ def _detail(args: Sequence[Any]) -> str:
     return " ".join(str(word) for word in args[2:6])
 
 
-class _Pipeline:
+class _Pipeline(AsyncCoreCommands):
     """Several commands that go out and come back together."""
+
+    _event_dispatcher: Any = None
 
     def __init__(self, redis: SimRedis) -> None:
         self._redis = redis
-        self._commands: list[tuple[Any, ...]] = []
+        self._commands: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,22 +90,22 @@ class _Pipeline:
     async def __aexit__(self, *_: object) -> None:
         pass
 
-    def execute_command(self, *command: Any) -> None:
-        self._commands.append(command)
-
-    def hmget(self, key: str, fields: Sequence[str]) -> None:
-        self._commands.append(("HMGET", key, *fields))
+    def execute_command(self, *command: Any, **options: Any) -> None:
+        self._commands.append((command, options))
 
     async def execute(self) -> list[Any]:
         process, commands = self._redis._process, self._commands
         world = process.world
 
         def effect() -> list[Any]:
-            return [world.server.run(world.now, command) for command in commands]
+            return [world.server.run(world.now, command) for command, _ in commands]
 
-        name = f"{len(commands)} x {name_of(commands[0])}" if commands else "nothing"
+        name = f"{len(commands)} x {name_of(commands[0][0])}" if commands else "nothing"
         replies = await process.step("redis", name, effect, self._redis._patience_s)
-        return [self._redis._read(c[0], reply, {}) for c, reply in zip(commands, replies, strict=True)]
+        return [
+            self._redis._read(command[0], reply, options)
+            for (command, options), reply in zip(commands, replies, strict=True)
+        ]
 
 
 class _Subscription:

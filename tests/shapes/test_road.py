@@ -14,7 +14,8 @@ from pombo.ops.fleetmetrics import fleet_registry
 from pombo.ops.overview import read_overview
 from pombo.producer import Accepted, AsyncProducer, Producer
 from pombo.shared.connection import connect
-from pombo.shared.deadletters import Filter, discard
+from pombo.shared.deadletters import Filter, count, discard, groups, rebuild, redrive_page, search
+from pombo.shared.deadletters.table import look
 from pombo.shared.errors import SourceNotEmptyError, UnknownSourceError
 from pombo.shared.flow import pause, resume
 from pombo.shared.secrets import Secrets
@@ -114,7 +115,8 @@ async def test_dead_letters_go_again_by_a_job(world: World, shape: Shape, tmp_pa
         try:
             job = enqueue_redrive(jobs, "bot", Filter(), namespace=world.keys.namespace)
             await world.until(lambda: job.is_finished or job.is_failed, "the job's end")
-            assert {"moved": 2, "skipped": 0, "unreadable": 0} == job.return_value()
+            counts = {"moved": 2, "skipped": 0, "unreadable": 0, "older": 0}
+            assert {**counts, "sentence": "2 dead letters redriven"} == job.return_value()
         finally:
             process.terminate()
     await world.until(lambda: "m1" in world.kept(), "the redriven event")
@@ -139,6 +141,25 @@ async def test_workers_hear_what_is_published(world: World) -> None:
     await world.append(source, 0, [body("m2")])
     assert await resume(world.redis, world.keys, "bot")
     await world.until(lambda: world.kept() == ["m0", "m1", "m2"], "the event behind the pause")
+
+
+async def test_dead_letters_are_found_by_their_table(world: World) -> None:
+    """Searches, counts and groups are answered wherever the source is, and its table can be made anew there."""
+    source = await world.add()
+    world.sim.set_plan(refusing("m1", "m3"))
+    world.start()
+    await world.append(source, 0, [body(f"m{n}") for n in range(4)])
+    await world.drained()
+    of = world.keys.of("bot")
+    for _ in range(2):
+        assert (await look(world.redis, of))[0].complete
+        (found,) = (await search(world.redis, world.keys, "bot", Filter(message_id="m3"))).letters
+        assert "m3" == found.event["messageId"]
+        assert 2 == (await count(world.redis, world.keys, "bot", Filter(reason="rejected_by_segment"))).letters
+        assert [2] == [group.count for group in await groups(world.redis, world.keys, "bot")]
+        assert await rebuild(world.redis, world.keys, "bot")
+    assert 1 == await redrive_page(world.redis, world.keys, source, [found])
+    assert 1 == (await count(world.redis, world.keys, "bot", Filter())).letters
 
 
 async def test_a_hold_and_its_end(world: World) -> None:

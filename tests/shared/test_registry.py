@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError
 
+from pombo.shared.deadletters.rebuild import Draft
 from pombo.shared.errors import (
     ConfigurationError,
     SourceExistsError,
@@ -20,6 +21,7 @@ from pombo.shared.registry import Registry
 from pombo.shared.scripts import script
 from pombo.shared.secrets import Secrets
 from pombo.shared.sources import Source
+from support.letters import letter, put
 from support.programs import SECRET
 
 KEY = "A1b2C3d4" * 4
@@ -677,6 +679,24 @@ async def test_uncounted_dead_letters_keep_a_source(registry: Registry, redis: R
 
     with pytest.raises(SourceNotEmptyError, match="1 entries stored"):
         await registry.remove("bot")
+
+
+async def test_the_table_of_its_letters_goes_with_a_source(registry: Registry, redis: Redis, keys: Keys) -> None:
+    """Neither it nor a new one in the making stays behind."""
+    source = (await registry.add("bot", KEY)).source
+    await put(redis, keys, letter(), source=source)
+    assert await Draft(redis, keys.of("bot"), "n" * 32).begin()
+    assert 5 == await redis.exists(keys.of("bot").dead, *of_letters(keys))
+
+    await registry.remove("bot", discard=True)
+
+    assert 0 == await redis.exists(keys.of("bot").dead, *of_letters(keys))
+
+
+def of_letters(keys: Keys) -> list[str]:
+    """The keys that follow the dead letters."""
+    of = keys.of("bot")
+    return [of.dead_table, of.dead_groups, *of.dead_draft]
 
 
 async def test_appends_to_a_removed_source_are_unknown(registry: Registry, redis: Redis, keys: Keys) -> None:

@@ -1,24 +1,28 @@
 """A real browser for tests: Debian's Chromium, driven by Playwright.
 
-A test that uses `tab` fails when the page logs an error, throws, or does what its content security policy forbids. On a
-machine without Chromium such tests are skipped; in CI they fail.
+Such tests are asynchronous and share the session's event loop, as the browser does: their module says
+`pytestmark = pytest.mark.asyncio(loop_scope="session")`. (Playwright's blocking interface would leave a running loop in
+the thread of all other tests.) A test that uses `tab` fails when the page logs an error, throws, or does what its
+content security policy forbids. On a machine without Chromium such tests are skipped; in CI they fail.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+import pytest_asyncio
+from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 780}
 WAIT_MS = 20_000
 ZONE = "America/Sao_Paulo"
 
@@ -26,19 +30,19 @@ ZONE = "America/Sao_Paulo"
 class Tabs:
     """Opens pages, and keeps what went wrong on them."""
 
-    def __init__(self, browser: Browser, stack: ExitStack) -> None:
+    def __init__(self, browser: Browser, stack: AsyncExitStack) -> None:
         self._browser, self._stack = browser, stack
         self.troubles: list[str] = []
         self.expected: tuple[str, ...] = ()
         """Parts of errors that belong to the test: a page that is not found logs one."""
 
-    def __call__(self, size: dict[str, int] | None = None, **options: Any) -> Page:
+    async def __call__(self, size: ViewportSize | None = None, **options: Any) -> Page:
         """A page with cookies and storage of its own; options as Playwright's `new_context` has them."""
         told: dict[str, Any] = {"viewport": size or DESK, "timezone_id": ZONE, "locale": "en-GB"} | options
-        context = self._browser.new_context(**told)
-        self._stack.callback(context.close)
+        context = await self._browser.new_context(**told)
+        self._stack.push_async_callback(context.close)
         context.set_default_timeout(WAIT_MS)
-        page = context.new_page()
+        page = await context.new_page()
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error}"))
         return page
@@ -52,11 +56,8 @@ class Tabs:
         return [one for one in self.troubles if not any(part in one for part in self.expected)]
 
 
-Tab = Callable[..., Page]
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
@@ -64,16 +65,16 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI"):
             pytest.fail(what)
         pytest.skip(what)
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield made
-        made.close()
+        await made.close()
 
 
-@pytest.fixture
-def tab(browser: Browser) -> Iterator[Tabs]:
+@pytest_asyncio.fixture(loop_scope="session")
+async def tab(browser: Browser) -> AsyncIterator[Tabs]:
     """Opens pages; what they complain of fails the test."""
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         tabs = Tabs(browser, stack)
         yield tabs
-        assert [] == tabs.unexpected()
+        assert [] == tabs.unexpected(), "\n".join(tabs.unexpected())

@@ -254,6 +254,24 @@ def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> N
     assert MANY == result(sync_redis, job)["moved"] == queued(sync_redis)
 
 
+def test_a_job_that_is_done_twice_is_done_once(sync_redis: Redis, bot: str) -> None:
+    """RQ may take a worker for dead that lives: once another runs the job, the first ends, and counts stay exact."""
+    bury(sync_redis, *many())
+    job = enqueue_redrive(sync_redis, bot, Filter(), rate=6000)
+    with jobs_process() as first:
+        until(lambda: fetch(sync_redis, job).meta["moved"], "progress", poll_s=0.005)
+        pid = until(lambda: running_job(first), "process of the job")
+        queue(sync_redis).started_job_registry.cleanup(timestamp=time.time() + 300)
+        with jobs_process() as second:
+            until(lambda: running_job(second), "second process of the job")
+            until(lambda: not exists(pid), "end of the first one")
+            until(lambda: fetch(sync_redis, job).is_finished, "end of the job")
+
+    assert counted(MANY) == result(sync_redis, job)
+    assert MANY == queued(sync_redis)
+    assert 0 == len(queue(sync_redis))
+
+
 def test_a_cancelled_job_ends_between_two_steps(sync_redis: Redis, bot: str) -> None:
     """Who cancels a running job has it end at once, with exact counts; it is not run again, and names nobody."""
     bury(sync_redis, *many())

@@ -3,7 +3,9 @@
 import pytest
 from redis.asyncio import Redis
 
-from pombo.shared.deadletters import LetterHeader
+from pombo.shared.deadletters import Filter, LetterHeader, search
+from pombo.shared.deadletters.table import look
+from pombo.shared.keys import Keys
 from pombo.shared.scripts import script
 from pombo.worker.idempotency import MAX_MEAN, Table, members
 from pombo.worker.parts import Chunk
@@ -196,6 +198,26 @@ async def test_dead_event_becomes_a_letter(stored: StoredSource) -> None:
     assert (1, 1) == await stored.ledger("dead", "died:too_large")
     assert not await stored.redis.hexists(stored.of.flow, "last_success")
     await stored.assert_balanced()
+
+
+async def test_a_death_writes_its_row(stored: StoredSource) -> None:
+    """In the step in which an event dies, or a batch is buried, it gets its row: one, also when repeated."""
+    await stored.append(0, ["a", "b", "c"])
+    store = stored.store()
+    (part,) = await stored.claimed(store, 0)
+    await store.settle(Chunk([(part, [0])]), [letter(part, 1, "too_large"), letter(part, 2, "expired")])
+    await stored.repeat()
+    await stored.append(1, ["d"])
+    (other,) = (await stored.part(store, 1)).entries
+    assert "ok" == await store.bury(1, LEASE, other.id, LetterHeader("corrupt", 1).dump())
+    await stored.repeat()
+
+    state, found = await look(stored.redis, stored.of)
+    assert (True, 3, 0) == (state.complete, state.rows, state.gone)
+    assert {("too_large", False, 1), ("expired", False, 1), ("corrupt", True, 1)} == {
+        (one.kind.reason, one.kind.stuck, one.count) for one in found.values()
+    }
+    assert part.bodies[1] == (await search(stored.redis, Keys(), "bot", Filter(message_id="b"))).letters[0].payload
 
 
 async def test_becoming_dead_forgets_the_id(stored: StoredSource) -> None:

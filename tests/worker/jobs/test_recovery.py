@@ -1,5 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from pombo.shared.deadletters import Attempt, DeadLetter, LetterHeader
 from pombo.shared.flow import redis_now
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.registry import Registry
+from pombo.shared.sources import Source
 from pombo.worker.jobs.frame import Desk
 from pombo.worker.jobs.recovery import SPANS, Recovery, closed, of_outage, read_spans
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered, queued
+from support.world import World, body
 
 AT = "2026-01-01T00:00:00.000Z"
 REFUSED: Attempt = {"at": AT, "status": 503, "outcome": "failed"}
@@ -138,3 +141,31 @@ def test_neighbours_become_one() -> None:
     found = closed([*spans, near], 10**6)
     assert SPANS == len(found)
     assert (100 * (SPANS - 1), 100 * SPANS - 80) == found[-1]
+
+
+async def poisoned(world: World, source: Source, feeder: Iterator[int]) -> None:
+    """Let the sick event fail, while others succeed, until it is dead."""
+    while not await world.settled():
+        number = next(feeder)
+        await world.append(source, 1, [body(f"other{number}", user="u2")])
+        await world.until(lambda number=number: f"other{number}" in world.kept(), "another event")  # type: ignore[misc]
+
+
+async def test_what_always_dies_goes_round_once(world: World) -> None:
+    """A real worker's letter is taken for one of the outage; when it dies again, its new life gives it away."""
+    source = await world.add(redrive_after_outage=True)
+    world.sim.set_plan([{"when": {"message_id": "sick"}, "answer": {"status": 500}}])
+    await world.append(source, 0, [body("sick")])
+    world.start()
+    feeder, results = count(), []
+    for _ in range(2):
+        began = await redis_now(world.redis)
+        await poisoned(world, source, feeder)
+        ended = await redis_now(world.redis)
+        desk = Desk(redis=world.redis, keys=world.keys)
+        results.append(await Recovery(desk, "bot", began=began, ended=ended, rate=None).run())
+
+    assert [(1, 0), (0, 1)] == [(result["moved"], result["repeated"]) for result in results]
+    (letter,) = await world.letters()
+    assert ("sick", "poison") == (letter.event["messageId"], letter.header.reason)
+    await world.assert_balanced()

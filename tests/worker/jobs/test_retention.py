@@ -37,5 +37,5 @@ async def test_switched_off_it_deletes_nothing(redis: Redis, keys: Keys, of: Sou
     await bury(redis, of, "a", died_ms=1)
     result = await Retention(Desk(redis=redis, keys=keys), "bot", folder=tmp_path, file="f").run()
     assert (0, None) == (result["letters"], result["path"])
-    assert "no dead letter was older than the source's retention" == result["sentence"]
+    assert "no dead letter older than the source's retention" == result["sentence"]
     assert 1 == await redis.xlen(of.dead)

@@ -1,14 +1,15 @@
 """`pombo dead`: look into dead letters, send them again, delete them, or keep them elsewhere."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pombo.ops import wording
-from pombo.ops.cli import inputs, output
+from pombo.ops.cli import inputs, lettertables, output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import (
+    ByJob,
     DryRun,
     EventName,
     Json,
@@ -18,8 +19,10 @@ from pombo.ops.cli.options import (
     OfSource,
     Reason,
     Since,
+    Throttle,
     Until,
     User,
+    Wait,
     Yes,
     examples,
 )
@@ -36,8 +39,6 @@ ROWS = 50
 """Letters in a table, unless --limit says otherwise."""
 TIMEOUT_S = 60.0
 """How long one answer of Redis may take while letters are looked through."""
-_GROUP_COLUMNS = ("source", "group", "reason", ">letters", "newest", "event", "answer")
-_COLUMNS = ("id", "reason", "died", "event", "user", "answer")
 
 
 @group.command(
@@ -86,7 +87,7 @@ def list_(
     if as_json:
         run(document, timeout_s=TIMEOUT_S)
     else:
-        _show_letters(run(table, timeout_s=TIMEOUT_S), limit or ROWS, filtered=wanted != Filter())
+        lettertables.show_letters(run(table, timeout_s=TIMEOUT_S), limit or ROWS, filtered=wanted != Filter())
     if unreadable:
         letters = wording.plural(len(unreadable), "dead letter")
         output.note(f"warning: {letters} of another version of pombo left out; upgrade pombo here")
@@ -114,7 +115,7 @@ def groups(source: OfSource = None, as_json: Json = False) -> int:
     if as_json:
         output.write_json([one.describe() for one in found])
     elif found:
-        output.show_table(_GROUP_COLUMNS, [_group_row(one) for one in found], keep=("source", "group", "reason"))
+        lettertables.show_groups(found)
     else:
         output.say("No dead letters.")
     return 0
@@ -136,7 +137,7 @@ def show(
     if as_json:
         output.write_json(letter.show())
     else:
-        _show_letter(letter.show())
+        lettertables.show_letter(letter.show())
     return 0
 
 
@@ -186,23 +187,14 @@ def redrive(
     until: Until = None,
     of_group: OfGroup = None,
     limit: Limit = None,
-    rate: Annotated[
-        float | None, typer.Option("--rate", metavar="N", min=0.1, help="So many letters a second at most, a source.")
-    ] = None,
+    rate: Throttle = None,
     older: Annotated[
         bool,
         typer.Option("--yes-older", help="Also what was accepted more than 24 h ago: Segment might count it twice."),
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
-    wait: Annotated[
-        bool | None,
-        typer.Option(
-            "--wait/--no-wait",
-            help="Follow the jobs to their end; by default on a terminal, where a worker does jobs.",
-            show_default=False,
-        ),
-    ] = None,
+    wait: Wait = None,
     as_json: Json = False,
 ) -> int:
     """Send dead letters again.
@@ -238,19 +230,26 @@ def discard(
     limit: Limit = None,
     dry_run: DryRun = False,
     yes: Yes = False,
+    by_job: ByJob = False,
+    rate: Throttle = None,
+    wait: Wait = None,
     as_json: Json = False,
 ) -> int:
     """Delete dead letters for good; it asks.
 
-    Exit code 1 when nothing matches.
+    With --job, --rate or --wait workers do it. Exit code 1 when nothing matches.
     """
-    from pombo.ops.cli import letters
+    from pombo.ops.cli import letterjobs, letters
     from pombo.ops.cli.session import Session, run
 
     wanted = inputs.letter_filter(
         source=source, reason=reason, event=event, user=user, message_id=message_id, since=since,
         until=until, group=of_group,
     )  # fmt: skip
+
+    if by_job or rate is not None or wait is not None:
+        how = letterjobs.How(rate=rate, wait=wait, as_json=as_json)
+        return letterjobs.discard(wanted, limit, how, dry_run=dry_run, yes=yes)
 
     async def count(session: Session) -> int:
         found = (await letters.count(session, wanted)).letters
@@ -275,11 +274,14 @@ def discard(
     epilog=examples(
         "pombo dead export letters.ndjson --source bot",
         "pombo dead export - --reason too_large | jq -c .payload",
+        "pombo dead export --job --source bot --since 30d --discard",
         "jq -c .payload letters.ndjson | pombo send --lenient --source bot",
     )
 )
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="Where to; - is standard output.", show_default=False)],
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE|-", help="Where to; - is standard output.", show_default=False)
+    ] = None,
     *,
     source: OfSource = None,
     reason: Reason = None,
@@ -290,12 +292,25 @@ def export(
     until: Until = None,
     of_group: OfGroup = None,
     limit: Limit = None,
+    by_job: ByJob = False,
+    then_discard: Annotated[
+        bool, typer.Option("--discard", help="Discard what the file holds when it is complete; with --job. It asks.")
+    ] = False,
+    yes: Yes = False,
+    rate: Throttle = None,
+    wait: Wait = None,
+    as_json: Json = False,
 ) -> int:
     """Write dead letters to a file, as NDJSON.
 
     Events and histories are in it; the letters stay where they are. A file appears under its name when it
-    is complete, readable for you alone. Exit code 1 when nothing matches.
+    is complete, readable for you alone. With --job, workers write files into their POMBO_EXPORT_DIR, and FILE is left
+    out. Exit code 1 when nothing matches.
     """
+    if by_job == (file is not None):
+        raise typer.BadParameter("give a FILE, or --job, whose workers name their files themselves")
+    if not by_job and (then_discard or yes or as_json or rate is not None or wait is not None):
+        raise typer.BadParameter("--discard, --yes, --rate, --wait and --json go with --job")
     from pombo.ops.cli.export import export_to
     from pombo.ops.cli.session import run
 
@@ -303,6 +318,11 @@ def export(
         source=source, reason=reason, event=event, user=user, message_id=message_id, since=since,
         until=until, group=of_group,
     )  # fmt: skip
+    if file is None:
+        from pombo.ops.cli import letterjobs
+
+        how = letterjobs.How(rate=rate, wait=wait, as_json=as_json)
+        return letterjobs.export(wanted, limit, how, discards=then_discard, yes=yes)
     path = None if file == "-" else Path(file)
 
     async def work(session: "Session") -> int:
@@ -327,58 +347,29 @@ def import_(
         str | None, typer.Option("--source", metavar="S", help="Put all into this source, not each into its own.")
     ] = None,
     dry_run: DryRun = False,
+    by_job: ByJob = False,
+    rate: Throttle = None,
+    wait: Wait = None,
     as_json: Json = False,
 ) -> int:
     """Put dead letters back that a file holds.
 
     They get new ids, and keep reason, history and payload byte for byte; the ledger counts them as accepted anew. What
     never left is passed over. Run it again if it was cut off: the same file puts nothing back twice within 30 days.
+    With --job, FILE is the name of one in the worker's POMBO_EXPORT_DIR, and all of it goes into --source.
     Exit code 1 when lines hold no letter, or none does.
     """
+    if by_job:
+        from pombo.ops.cli import letterjobs
+
+        if source is None or dry_run:
+            raise typer.BadParameter("--job wants a --source, and knows no --dry-run")
+        return letterjobs.import_(file, source, letterjobs.How(rate=rate, wait=wait, as_json=as_json))
+    if rate is not None or wait is not None:
+        raise typer.BadParameter("--rate and --wait go with --job")
     from pombo.ops.cli.imports import import_from
 
     return import_from(file, source, dry_run=dry_run, as_json=as_json)
-
-
-def _show_letters(letters: "list[DeadLetter]", limit: int, *, filtered: bool) -> None:
-    if not letters:
-        output.say("No dead letters match." if filtered else "No dead letters.")
-        return
-    output.show_table(_COLUMNS, [_row(letter.describe()) for letter in letters[:limit]], keep=("id", "reason", "died"))
-    if len(letters) > limit:
-        output.say("", f"There are more than {limit:,}; filter them, or raise --limit.")
-
-
-def _row(letter: dict[str, Any]) -> tuple[object, ...]:
-    status, answer = letter["status"], letter["answer"]
-    told = " ".join(str(part) for part in (status, answer and answer[:60]) if part)
-    name = letter["event"] or letter["type"] or wording.plural(letter["events"], "event")
-    return (letter["id"], letter["reason"], output.brief(letter["died_at"]), name, letter["user"], told)
-
-
-def _group_row(one: "Group") -> tuple[object, ...]:
-    told = " ".join(str(part) for part in (one.status, one.answer) if part)
-    name = "of several" if one.other else one.event or one.type
-    return (one.source, one.fingerprint, one.reason, one.count, output.brief(one.last_at.isoformat()), name, told)
-
-
-def _show_letter(letter: dict[str, Any]) -> None:
-    from pombo.ops.remedies import remedy
-
-    payload, encoding, history = (letter.pop(name) for name in ("payload", "payload_encoding", "history"))
-    letter.pop("payload_raw", None)
-    for name in ("accepted_at", "died_at"):
-        letter[name] = output.local(letter[name])
-    output.show_fields(letter)
-    if history:
-        output.say("", "History")
-        output.show_table(
-            ("at", ">status", "outcome", "note"),
-            [(output.local(a["at"]), a["status"], a["outcome"], a.get("note")) for a in history],
-        )
-    output.say("", "What to do", remedy(letter["reason"]))
-    output.say("", "Event" if encoding == "json" else f"Payload ({encoding})")
-    output.write_json(payload)
 
 
 def _discarded(found: int, discarded: int, dry_run: bool) -> str:

@@ -9,13 +9,11 @@ from hashlib import blake2b
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-import orjson
-
 from pombo.ops import wording
 from pombo.ops.cli import output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.session import Session, run
-from pombo.shared.deadletters import DeadLetter, Restored, exported, restore, restore_steps
+from pombo.shared.deadletters import DeadLetter, Restored, read_line, restore, restore_steps
 from pombo.shared.errors import RestoreError
 from pombo.shared.sources import Source
 
@@ -88,21 +86,11 @@ def _look_through(file: BinaryIO, source: str | None) -> Survey:
         if not line.strip():
             continue
         try:
-            survey.letters[source or _letter(line).source] += 1
+            survey.letters[source or read_line(line).source] += 1
         except RestoreError as error:
             survey.bad.append(f"line {number}: {error}")
     survey.content = digest.hexdigest()
     return survey
-
-
-def _letter(line: bytes) -> DeadLetter:
-    try:
-        told = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise RestoreError("it is no JSON") from None
-    if not isinstance(told, dict):
-        raise RestoreError("it is no JSON object")
-    return exported(told)
 
 
 def _letters(file: BinaryIO, of: str | None) -> Iterator[DeadLetter]:
@@ -110,7 +98,7 @@ def _letters(file: BinaryIO, of: str | None) -> Iterator[DeadLetter]:
     file.seek(0)
     for line in file:
         try:
-            letter = _letter(line)
+            letter = read_line(line)
         except RestoreError:
             continue
         if of is None or letter.source == of:

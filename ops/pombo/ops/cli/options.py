@@ -35,6 +35,19 @@ OfGroup = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="At most so many.")]
 
+Throttle = Annotated[
+    float | None, typer.Option("--rate", metavar="N", min=0.1, help="So many letters a second at most, a source.")
+]
+ByJob = Annotated[bool, typer.Option("--job", help="Have workers do it as jobs, one a source.")]
+Wait = Annotated[
+    bool | None,
+    typer.Option(
+        "--wait/--no-wait",
+        help="Follow the jobs to their end; by default on a terminal, where a worker does jobs.",
+        show_default=False,
+    ),
+]
+
 
 def examples(*lines: str) -> str:
     """The end of a help text: one example a line."""

@@ -1,22 +1,19 @@
 """Redriving dead letters: count them, ask, put one job a source on the queue, and follow the jobs."""
 
-import time
 from collections import Counter
-from collections.abc import Callable
 
 from redis.client import Redis
 from rq.job import Job
 
 from pombo.ops import wording
-from pombo.ops.cli import inputs, output
+from pombo.ops.cli import following, inputs, output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.letters import Matches, count
-from pombo.ops.cli.session import Session, jobs_connection, run, who
-from pombo.ops.jobboard import JobView, read_job, workers
+from pombo.ops.cli.session import Session, run, who
+from pombo.ops.jobboard import JobView
 from pombo.shared.deadletters import ALL, Filter
 from pombo.worker.jobs import enqueue_redrive
 
-POLL_S = 0.3
 COUNT_TIMEOUT_S = 60.0
 """How long one answer of Redis may take while letters are counted."""
 
@@ -54,16 +51,16 @@ def redrive(
             connection, source, wanted, limit=limit and number, rate=rate, older=older, total=number, by=who()
         )  # fmt: skip
 
-    started, able = _start(start, plan)
+    started, able = following.start(start, plan)
     if not as_json:
         _tell(matches, plan, started, older=older)
-    if wait or (wait is None and able and output.on_terminal()):
-        started = _follow(started, plan)
+    if following.wanted(wait, able=able):
+        started = following.follow(started, "redriving")
         if not as_json:
-            _tell_end(started)
+            following.tell(started)
     if as_json:
         _tell(matches, plan, started, older=older, as_json=True)
-    return UNWELL if any(job.ended and job.status != "finished" for job in started.values()) else 0
+    return 0 if following.well(started) else UNWELL
 
 
 def _planned(matches: Matches, limit: int | None, *, older: bool) -> Counter[str]:
@@ -75,33 +72,6 @@ def _planned(matches: Matches, limit: int | None, *, older: bool) -> Counter[str
         if able > 0:
             plan[source] = able
     return plan
-
-
-def _start(start: Callable[[Redis, str, int], Job], letters: Counter[str]) -> tuple[dict[str, JobView], bool]:
-    """One job a source, of a limit each gets what was counted in it; and whether anybody does jobs now."""
-    with jobs_connection() as connection:
-        jobs = {source: JobView.of(start(connection, source, number)) for source, number in letters.items()}
-        able = workers(connection) > 0
-    if not able:
-        output.note("no worker does jobs now; they wait until `pombo worker` runs")
-    return jobs, able
-
-
-def _follow(started: dict[str, JobView], letters: Counter[str]) -> dict[str, JobView]:
-    """Look at the jobs until each has ended; Ctrl-C ends the looking, not the jobs."""
-    with jobs_connection() as connection, output.progress(lambda moved: f"{moved:,.0f}") as bar:
-        bars = {source: bar.add_task(f"redriving {source}", total=letters[source]) for source in started}
-        while True:
-            jobs = {source: _look(connection, job) for source, job in started.items()}
-            for source, job in jobs.items():
-                bar.update(bars[source], completed=job.done)
-            if all(job.ended for job in jobs.values()):
-                return jobs
-            time.sleep(POLL_S)
-
-
-def _look(connection: Redis, job: JobView) -> JobView:
-    return read_job(connection, job.id) or job.gone()
 
 
 def _tell(
@@ -141,9 +111,3 @@ def _about_older(source: str, number: int, *, older: bool) -> str:
     if older:
         return f"{known}; what it has already, it counts twice"
     return f"{known}; left where they are, --yes-older redrives them too"
-
-
-def _tell_end(jobs: dict[str, JobView]) -> None:
-    for job in jobs.values():
-        error = f": {job.error}" if job.error else ""
-        output.say(f"job {job.id} {job.status}, {wording.plural(job.done, 'event')} redriven{error}")

@@ -177,11 +177,11 @@ def _at_home(request: Request) -> bool:
 
 def _from_here(request: Request) -> bool:
     """Whether a page of this console sent the request, as far as browsers tell; a program that is none says nothing."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None and site != "same-origin":
-        return False
-    origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site == "same-origin"
+    # Beyond TLS and localhost browsers tell no site, and `null` is what our own forms bring: no referrer, no origin.
+    return origin in {None, "null"} or urlsplit(origin or "").netloc == request.headers.get("Host", "")
 
 
 async def _token(request: Request, receive: Receive) -> tuple[str | None, Receive]:

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pombo.shared.deadletters import read_line
 from pombo.shared.errors import JobError, RestoreError
 from pombo.worker.jobs.files import Draft, Reading, made_folder, new_name
-from pombo.worker.jobs.imports import letter_of
 
-MOST_UPLOADED: Final = 512 << 20
+MOST_UPLOADED: Final = 500_000_000
 """Bytes of a file that a browser may bring; larger ones are copied into the folder."""
 LISTED: Final = 200
 """Files shown, the newest first."""
@@ -108,7 +108,7 @@ def check_lines(upload: BinaryIO) -> None:
     lines = (line for line in iter(lambda: upload.readline(_STEP), b"") if line.strip())
     for line in islice(lines, CHECKED):
         try:
-            letter_of(line)
+            read_line(line)
         except RestoreError as error:
             first = first or str(error)
         else:

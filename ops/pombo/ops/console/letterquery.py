@@ -27,6 +27,8 @@ class LetterQuery:
     """Of the parts that can be understood."""
     errors: Mapping[str, str]
     """What is wrong with the others."""
+    now: datetime
+    """When it was asked, by the clock of the letters' Redis."""
 
     @classmethod
     def parse(cls, asked: Mapping[str, Any], sources: Collection[str], now: datetime) -> Self:
@@ -45,7 +47,7 @@ class LetterQuery:
         if "source" in values and values["source"] not in sources:
             errors["source"] = "no source has this name"
         sound = {name: value for name, value in values.items() if name not in errors}
-        return cls(given, Filter(**sound), errors)
+        return cls(given, Filter(**sound), errors, now)
 
     def url(self, path: str = "/dead", **other: Any) -> str:
         """The path with this query; `other` adds parts, or takes them out with None."""

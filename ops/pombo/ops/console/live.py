@@ -5,7 +5,7 @@ written within `PATIENCE_S` is dropped, and comes back by itself when it can.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -52,6 +52,8 @@ class Hub:
         self._watchers: set[Watcher] = set()
         self.watched = asyncio.Event()
         """Set while somebody does."""
+        self.highest = 0
+        """How many there were at most."""
 
     def __len__(self) -> int:
         return len(self._watchers)
@@ -72,6 +74,7 @@ class Hub:
             raise CrowdedError
         one = Watcher()
         self._watchers.add(one)
+        self.highest = max(self.highest, len(self._watchers))
         self.watched.set()
         try:
             yield one
@@ -121,7 +124,7 @@ def message(event: str, data: bytes, id: str = "") -> bytes:
 
 
 class EventStream(Response):
-    """Server-sent events from an iterator of `message`s, until it ends, the client goes or the console stops.
+    """Server-sent events from a generator of `message`s, until it ends, the client goes or the console stops.
 
     Args:
         messages: what to send, as it comes.
@@ -135,7 +138,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        messages: AsyncIterator[bytes],
+        messages: AsyncGenerator[bytes, None],
         stopping: asyncio.Event,
         *,
         beat_s: float = BEAT_S,
@@ -193,6 +196,8 @@ class EventStream(Response):
             if waiting is not None:
                 waiting.cancel()
                 await asyncio.gather(waiting, return_exceptions=True)
+            # Its place among the watchers is given back now, not when somebody collects it.
+            await self._messages.aclose()
 
     async def _write(self, send: Send, body: bytes) -> None:
         async with asyncio.timeout(self._patience_s):

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from redis.asyncio import Redis
@@ -78,13 +79,13 @@ class Mailroom:
                 return
             cursor = page.next
 
-    async def count(self, sources: Sequence[str], wanted: Filter) -> Mapping[str, Counts]:
-        """How many match, by source; without sources of which none does."""
+    async def count(self, sources: Sequence[str], wanted: Filter, now: datetime) -> Mapping[str, Counts]:
+        """How many match at that moment, by source; without sources of which none does."""
         turns = asyncio.Semaphore(ALONGSIDE)
 
         async def one(name: str) -> Counts:
             async with turns:
-                return await count(self._redis, self._keys, name, wanted)
+                return await count(self._redis, self._keys, name, wanted, now=now)
 
         found = await asyncio.gather(*map(one, sources))
         return {name: counts for name, counts in zip(sources, found, strict=True) if counts.letters}

@@ -6,7 +6,7 @@ same for the same user. When a browser stops to listen, the fleet is asked no mo
 
 import hmac
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,7 +112,7 @@ class Tailing:
         self._cursor = ""
         self._told: OrderedDict[str, None] = OrderedDict()
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self) -> AsyncGenerator[bytes, None]:
         """Server-sent events until the session or the source is over: `seen`, `state`, `away` and `gone`."""
         clock = self._state.clock
         renewed = looked = float("-inf")

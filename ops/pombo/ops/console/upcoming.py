@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pombo.ops import wording
 from pombo.ops.console.state import State
 from pombo.shared.clock import moment
+from pombo.shared.flow import redis_now
 from pombo.worker.jobs.outages import SETTLED_MS, Outage
 from pombo.worker.jobs.schedule import RETENTION_S
 
@@ -35,6 +37,7 @@ async def read_due(state: State) -> list[Due]:
     sources = [*(await state.registry.snapshot()).sources.values()]
     keeping = [source for source in sources if source.retention_s][:MOST]
     following = [source for source in sources if source.redrive_after_outage][:MOST]
+    now = moment(await redis_now(state.redis))
     found: list[Due] = []
     async with state.redis.pipeline(transaction=False) as pipe:
         for source in keeping:
@@ -42,17 +45,17 @@ async def read_due(state: State) -> list[Due]:
         oldest: list[Any] = await pipe.execute()
     for source, entries in zip(keeping, oldest, strict=True):
         died = moment(int(entries[0][0].partition(b"-")[0])) if entries else None
-        found.append(retention_due(source.name, source.retention_s or 0, died, state.clock.now()))
+        found.append(retention_due(source.name, source.retention_s or 0, died, now))
     if following:
         stored: Any = await asyncio.to_thread(lambda: state.jobs.hgetall(state.keys.schedule))
         for source in following:
             found.append(recovery_due(source.name, Outage.load(stored.get(f"outage:{source.name}".encode()))))
-    return sorted(found, key=lambda due: (due.at is None, due.at or state.clock.now(), due.source))
+    return sorted(found, key=lambda due: (due.at is None, due.at or now, due.source))
 
 
 def retention_due(source: str, seconds: float, oldest: datetime | None, now: datetime) -> Due:
     """When a source's retention has something to do next."""
-    kept = f"kept for {timedelta(seconds=seconds)}"
+    kept = f"kept for {wording.age(seconds)}"
     if oldest is None:
         return Due("retention", source, None, f"{kept}; there are none")
     at = oldest + timedelta(seconds=seconds)

@@ -31,7 +31,7 @@ from pombo.shared.deadletters.moves import FULL, MAX_RAW, discard, full_reason, 
 from pombo.shared.deadletters.pages import PAGE, find, pages, read
 from pombo.shared.deadletters.reader import Page
 from pombo.shared.deadletters.rebuild import compact, rebuild
-from pombo.shared.deadletters.restore import Restored, exported, restore, restore_steps
+from pombo.shared.deadletters.restore import Restored, exported, read_line, restore, restore_steps
 from pombo.shared.deadletters.rows import Row, row_of
 from pombo.shared.deadletters.search import Counts, Found, count, search
 
@@ -66,6 +66,7 @@ __all__ = [
     "groups",
     "pages",
     "read",
+    "read_line",
     "rebuild",
     "redrive_page",
     "restore",

@@ -7,11 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from secrets import token_hex
 from typing import Any, ClassVar, Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rq import get_current_job
+from rq.job import Job
 
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import aconnect, redis_url, transient
@@ -24,8 +26,10 @@ from pombo.worker.jobs.criteria import forget
 from pombo.worker.jobs.pace import Pace
 from pombo.worker.jobs.sentences import told
 
-LONGEST_WAIT_S = 5.0
-"""Between two looks whether Redis is back."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+"""Between two looks whether Redis is back: doubled from the first up to the longest."""
+HANDOVER_S = 0.5
+"""A step takes far less."""
 STOPPED_CODE = 3
 """Exit code of a job's process that ended because the job was cancelled."""
 
@@ -43,6 +47,35 @@ class Kept(Protocol):
 
 class Cancelled(Exception):  # noqa: N818 -- it is no error
     """The job was told to stop, and is between two steps."""
+
+
+class Superseded(Exception):  # noqa: N818 -- it is no error
+    """Another run of the same job goes on where this one was."""
+
+
+class OneRun:
+    """A job of RQ's as one of its runs keeps it: it stores nothing once another run has begun.
+
+    RQ puts a job back whose worker gave no sign of life for a while, as when Redis was away; the worker may be well.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._run = token_hex(4)
+        self.meta: dict[str, Any] = job.meta | {"run": self._run}
+        job.meta = self.meta
+        job.save_meta()  # type: ignore[no-untyped-call]
+
+    def save_meta(self) -> None:
+        """Store `meta`.
+
+        Raises:
+            Superseded: another run has begun.
+        """
+        if self._job.get_meta(refresh=True).get("run") != self._run:
+            raise Superseded
+        self._job.meta = self.meta
+        self._job.save_meta()  # type: ignore[no-untyped-call]
 
 
 class StopFlag:
@@ -73,7 +106,7 @@ class Desk:
     job: Kept | None = None
     """Where its checkpoint is kept; None keeps none."""
     clock: Clock = field(default_factory=SystemClock)
-    wait_s: float = 0.1
+    wait_s: float = FIRST_WAIT_S
     """Before the first look whether Redis is back; doubled up to `LONGEST_WAIT_S`."""
     stop: StopFlag = field(default_factory=StopFlag)
 
@@ -106,7 +139,9 @@ class Task(ABC):
         self.desk = desk
         self.source = source
         stored = desk.job.meta if desk.job else {}
-        first = {"kind": kind, "source": source, "done": 0, "total": None, "speed": None, "throttle": rate}
+        # Jobs of an older pombo count what they moved, and nothing else.
+        done = stored.get("moved", 0)
+        first = {"kind": kind, "source": source, "done": done, "total": None, "speed": None, "throttle": rate}
         self.meta: dict[str, Any] = {**first, **dict.fromkeys(self.counts, 0), **fresh, **stored}
         self.pace = Pace(rate, desk.clock, resumed=self.meta["done"] > 0, look=desk.look)
 
@@ -163,7 +198,8 @@ class Task(ABC):
 def perform(namespace: str | None, make: Callable[[Desk, Settings], Task]) -> dict[str, Any]:
     """Do the current job of RQ's; return its result.
 
-    What it raises is final: trouble that passes is waited out within. When it was cancelled, this process ends.
+    What it raises is final: trouble that passes is waited out within. When it was cancelled, or another run took it
+    over, this process ends.
     """
     job = get_current_job()
     try:
@@ -171,6 +207,10 @@ def perform(namespace: str | None, make: Callable[[Desk, Settings], Task]) -> di
     except Cancelled:
         # RQ tells a job that was stopped from one that failed by the end of its process.
         os._exit(STOPPED_CODE)
+    except Superseded:
+        log.warning("job.superseded", job=job.id if job else None)
+        # To RQ, a process that ended well has told itself what became of its job; the other run does.
+        os._exit(0)
     except Exception:
         if job is not None:
             job.retries_left = 0
@@ -181,11 +221,28 @@ def perform(namespace: str | None, make: Callable[[Desk, Settings], Task]) -> di
             forget(job)
 
 
-async def _perform(namespace: str | None, make: Callable[[Desk, Settings], Task], job: Kept | None) -> dict[str, Any]:
+async def _perform(namespace: str | None, make: Callable[[Desk, Settings], Task], job: Job | None) -> dict[str, Any]:
     settings = read_settings()
     redis = aconnect(redis_url(settings))
     keys = Keys(namespace) if namespace else settings.keys
     try:
-        return await make(Desk(redis=redis, keys=keys, job=job, stop=STOP), settings).run()
+        kept = await _begun(job) if job else None
+        if kept and kept.meta.get("pending"):
+            # Should the run before go on all the same, it may be about to end the step that it noted, its last one.
+            await asyncio.sleep(HANDOVER_S)
+        return await make(Desk(redis=redis, keys=keys, job=kept, stop=STOP), settings).run()
     finally:
         await redis.aclose()
+
+
+async def _begun(job: Job) -> OneRun:
+    """Begin a run, as soon as the control plane's Redis is there."""
+    wait = FIRST_WAIT_S
+    while True:
+        try:
+            return OneRun(job)
+        except (RedisError, OSError) as error:
+            if not transient(error):
+                raise
+        await asyncio.sleep(wait)
+        wait = min(LONGEST_WAIT_S, wait * 2)

@@ -4,11 +4,10 @@ import uuid
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import orjson
 from redis.client import Redis
 from rq.job import Job
 
-from pombo.shared.deadletters import DeadLetter, exported, restore, restore_steps
+from pombo.shared.deadletters import DeadLetter, read_line, restore, restore_steps
 from pombo.shared.errors import RestoreError
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
@@ -100,25 +99,10 @@ class Import(Task):
             if not line.text.strip():
                 continue
             try:
-                letters.append(letter_of(line.text))
+                letters.append(read_line(line.text))
             except RestoreError as error:
                 bad.append({"line": number, "error": str(error)})
         return letters, bad
-
-
-def letter_of(line: bytes) -> DeadLetter:
-    """The letter of a line.
-
-    Raises:
-        RestoreError: there is none in it; the message holds nothing of the line.
-    """
-    try:
-        told = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise RestoreError("it is no JSON") from None
-    if not isinstance(told, dict):
-        raise RestoreError("it is no JSON object")
-    return exported(told)
 
 
 def enqueue_import(

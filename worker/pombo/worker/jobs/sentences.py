@@ -31,35 +31,34 @@ def _redriven(meta: Meta) -> str:
 
 
 def _discarded(meta: Meta) -> str:
-    events, number = meta["discarded"], meta["done"]
+    events, number = meta.get("discarded", 0), meta.get("done", 0)
     return f"{letters(number)} discarded" + ("" if events == number else f", {events:,} events in all")
 
 
 def _exported(meta: Meta) -> str:
-    if not meta["letters"]:
-        return "no dead letter to export; no file was made"
-    where = f"{meta['path']} on {meta['host']}"
-    if not meta["complete"]:
-        return f"{letters(meta['letters'])} of an export written, which was given up; there is no file"
-    main = f"{letters(meta['letters'])} exported to {where} ({meta['bytes']:,} bytes)"
-    return f"{main}, and {meta['removed']:,} of them discarded" if meta["discards"] else main
+    number, path = meta.get("letters", 0), meta.get("path")
+    if not meta.get("complete"):
+        return f"{letters(number)} written to a file that is not complete" if number else "no dead letter exported"
+    main = f"{letters(number)} exported to {path} on {meta.get('host')} ({meta.get('bytes', 0):,} bytes)"
+    return f"{main}, and {meta.get('removed', 0):,} of them discarded" if meta.get("discards") else main
 
 
 def _imported(meta: Meta) -> str:
-    bad = meta["bad"]
-    told = f"{letters(meta['restored'])} put back from {meta['file']}"
-    first = "; ".join(f"line {line['line']}: {line['error']}" for line in meta["first_bad"])
-    return f"{told}; {bad:,} line{'' if bad == 1 else 's'} of no use left out ({first})" if bad else told
+    bad, first = meta.get("bad", 0), meta.get("first_bad", ())
+    main = f"{letters(meta.get('restored', 0))} put back" + (f" from {meta['file']}" if "file" in meta else "")
+    present = meta.get("present", 0)
+    main += f"; {present:,} had never left" if present else ""
+    told = "; ".join(f"line {line['line']}: {line['error']}" for line in first)
+    return f"{main}; {bad:,} line{'' if bad == 1 else 's'} of no use left out ({told})" if bad else main
 
 
 def _retained(meta: Meta) -> str:
-    if not meta["letters"]:
-        return "no dead letter was older than the source's retention"
-    return f"retention: {_exported(meta)}"
+    old = meta.get("letters")
+    return f"retention: {_exported(meta)}" if old else "no dead letter older than the source's retention"
 
 
 def _recovered(meta: Meta) -> str:
-    return f"{letters(meta['moved'])} of the outage redriven"
+    return f"{letters(meta.get('moved', 0))} of the outage redriven"
 
 
 _KINDS: dict[str, Callable[[Meta], str]] = {

@@ -1,6 +1,7 @@
 """Dead letters: those alike as groups, and a list by a filter that the URL carries."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -13,10 +14,12 @@ from pombo.ops.console.pages import Nav
 from pombo.ops.console.remedies import REMEDIES, remedy
 from pombo.ops.console.rendering import fragment, page, url
 from pombo.ops.console.state import State, state_of
+from pombo.shared.clock import moment
 from pombo.shared.deadletters import Counts, DeadLetter, Group
 from pombo.shared.deadletters.letter import is_id
+from pombo.shared.flow import redis_now
 
-nav = Nav("Dead letters", "/dead", "d", 40, "dead")
+nav = Nav("Dead letters", "/dead", "l", 40, "dead")
 
 PAGE: Final = 50
 FEW_GROUPS: Final = 6
@@ -45,7 +48,7 @@ async def show(request: Request) -> Response:
         query=query, sources=sources, held=held, reason_options=_REASONS, remedy=remedy,
         groups=groups[:shown], more_groups=max(0, len(groups) - shown), all_groups=len(groups),
         chosen=_chosen(groups, query),
-        rows=[row(state, letter) for letter in mail.letters] if mail else [], before=before,
+        rows=[row(letter, query.now) for letter in mail.letters] if mail else [], before=before,
         next=mail and mail.next and query.url(before=mail.next), first=before and query.url(),
         known=known, count_url=query.url("/dead/-/count"),
     )  # fmt: skip
@@ -57,7 +60,7 @@ async def count(request: Request) -> Response:
     room, query, _ = await look(state, request.query_params)
     total = Counts()
     if not query.errors:
-        for counts in (await room.count(await chosen_sources(room, query), query.wanted)).values():
+        for counts in (await room.count(await chosen_sources(room, query), query.wanted, query.now)).values():
             total += counts
     return fragment(request, "dead_count.html", counts=total)
 
@@ -70,7 +73,8 @@ async def of_source(request: Request) -> Response:
 async def look(state: State, asked: Mapping[str, Any]) -> tuple[Mailroom, LetterQuery, list[str]]:
     """Where to read, what was asked, and the names of all sources."""
     sources = sorted((await state.registry.snapshot()).sources)
-    return Mailroom(state.redis, state.keys, sources), LetterQuery.parse(asked, sources, state.clock.now()), sources
+    now = moment(await redis_now(state.redis))
+    return Mailroom(state.redis, state.keys, sources), LetterQuery.parse(asked, sources, now), sources
 
 
 async def chosen_sources(room: Mailroom, query: LetterQuery) -> list[str]:
@@ -78,7 +82,7 @@ async def chosen_sources(room: Mailroom, query: LetterQuery) -> list[str]:
     return [name for name in await room.held() if query.wanted.source in {None, name}]
 
 
-def row(state: State, letter: DeadLetter) -> dict[str, Any]:
+def row(letter: DeadLetter, now: datetime) -> dict[str, Any]:
     """A letter as the list shows it: nothing of what the event says of a person."""
     kind, told = letter.kind, letter.describe()
     return {
@@ -86,7 +90,7 @@ def row(state: State, letter: DeadLetter) -> dict[str, Any]:
         "reason": kind.reason, "status": kind.status, "answer": kind.answer, "group": letter.fingerprint,
         "what": cut(told["event"] or told["type"]), "type": cut(told["type"]), "events": letter.events,
         "message_id": cut(told["message_id"]), "attempts": letter.header.attempts,
-        "older": letter.older_than_window(state.clock.now()), "redrivable": letter.redrivable,
+        "older": letter.older_than_window(now), "redrivable": letter.redrivable,
     }  # fmt: skip
 
 

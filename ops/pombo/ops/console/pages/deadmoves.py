@@ -24,10 +24,8 @@ from pombo.ops.console.pages.dead import chosen_sources, look
 from pombo.ops.console.rendering import fragment, operator, page, redirect
 from pombo.ops.console.state import State, session_of, state_of
 from pombo.ops.jobboard import workers
-from pombo.shared.clock import moment
 from pombo.shared.deadletters import Counts, Filter
 from pombo.shared.errors import ConfigurationError
-from pombo.shared.flow import redis_now
 from pombo.worker.jobs import enqueue_discard, enqueue_export, enqueue_redrive
 from pombo.worker.jobs.criteria import words
 
@@ -65,11 +63,11 @@ class Plan:
         everything = bool(given.get("all"))
         ids = () if everything else tuple(str(one) for one in given.getlist("ids")[:MOST_CHOSEN])
         if move is None or query.errors:
-            raise HTTPException(422, next(iter(query.errors.values()), "choose redrive, discard or export"))
+            raise HTTPException(400, next(iter(query.errors.values()), "choose redrive, discard or export"))
         if not everything and not ids:
-            raise HTTPException(422, "tick some letters first, or all that match")
+            raise HTTPException(400, "tick some letters first, or all that match")
         plan = cls(move, query, ids, {}, bool(given.get("older")), bool(given.get("discards")), _rate_text(given))
-        return replace(plan, counts=await room.count(await chosen_sources(room, query), plan.wanted))
+        return replace(plan, counts=await room.count(await chosen_sources(room, query), plan.wanted, query.now))
 
     @property
     def wanted(self) -> Filter:
@@ -127,8 +125,8 @@ async def act(request: Request) -> Response:
     """Put the jobs on the queue, one a source."""
     state, form = state_of(request), await read_form(request)
     room, query, _ = await look(state, {name: text(form, name) for name in form})
-    bound = await _now(state)
-    plan = await Plan.make(room, query.until(moment(bound) + timedelta(milliseconds=1)), form)
+    # What dies from now on was in nobody's dry run.
+    plan = await Plan.make(room, query.until(query.now + timedelta(milliseconds=1)), form)
     if plan.problem:
         return await _ask(request, plan, status=422)
     by = session_of(request).name
@@ -162,10 +160,6 @@ def _detail(plan: Plan, source: str, job: Job) -> dict[str, Any]:
     told = {"job": job.id, "letters": plan.will(plan.counts[source]), "which": words(plan.wanted).strip() or "all"}
     options = {"older": plan.older, "discards": plan.discards, "rate": plan.rate}
     return told | {name: value for name, value in options.items() if value}
-
-
-async def _now(state: State) -> int:
-    return await redis_now(state.redis)
 
 
 def _rate_text(given: QueryParams | FormData) -> str:

@@ -1,7 +1,8 @@
 """Debugger: the events of a source as they pass, and what becomes of each."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -13,6 +14,7 @@ from starlette.routing import Route
 
 from pombo.ops.console.cutjson import parsed
 from pombo.ops.console.deeds import deed
+from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.live import CrowdedError, EventStream
 from pombo.ops.console.masking import masked, masked_event
 from pombo.ops.console.pages import Nav
@@ -25,7 +27,7 @@ from pombo.shared.errors import PomboError, UnknownSourceError
 from pombo.shared.sources import Source
 from pombo.shared.tail import FATES, Seen
 
-nav = Nav("Debugger", "/debugger", "d", 30, "debugger")
+nav = Nav("Debugger", "/debugger", "b", 30, "debugger")
 
 TYPES: Final = ("track", "identify", "page", "screen", "group", "alias")
 LOOK: Final = "X-Pombo-Look"
@@ -72,10 +74,11 @@ async def stream(request: Request) -> Response:
     grant = request.headers.get(GRANT, "")
     tailing = Tailing(state, session_of(request), source, _wanted(request.headers.get(LOOK, "")), grant)
 
-    async def messages() -> AsyncIterator[bytes]:
+    async def messages() -> AsyncGenerator[bytes, None]:
         with state.tails.seat():
-            async for one in tailing.messages():
-                yield one
+            async with aclosing(tailing.messages()) as told:
+                async for one in told:
+                    yield one
 
     return EventStream(messages(), state.stopping)
 
@@ -99,12 +102,12 @@ async def event(request: Request) -> Response:
 async def reveal(request: Request) -> Response:
     """Grant an operator to see a source's values for a quarter of an hour, and show one event if one was named."""
     operator(request)
-    state, session, form = state_of(request), session_of(request), await request.form()
-    source = await _source(request, str(form.get("source", "")))
+    state, session, form = state_of(request), session_of(request), await read_form(request)
+    source = await _source(request, text(form, "source"))
     now = state.clock.now().timestamp()
     grant = Grants(state.secrets).give(session, source.name, now)
     await deed(request, "debugger.reveal", source.name)
-    message_id = str(form.get("id", ""))
+    message_id = text(form, "id")
     response = await _event(request, source, message_id, granted=True) if message_id else Response(status_code=204)
     response.headers["HX-Trigger"] = orjson.dumps({"revealed": {"source": source.name, "grant": grant}}).decode()
     return response

@@ -16,9 +16,11 @@ from pombo.ops.console.letterview import LetterView, changes, difference, parsed
 from pombo.ops.console.remedies import remedy
 from pombo.ops.console.rendering import fragment, page, redirect, url
 from pombo.ops.console.state import State, state_of
+from pombo.shared.clock import moment
 from pombo.shared.deadletters import DeadLetter, discard, edited, find, redrive_page
 from pombo.shared.deadletters.letter import is_id, told
 from pombo.shared.errors import InvalidEvent, PomboError, StoredVersionError, UnknownLetterError
+from pombo.shared.flow import redis_now
 from pombo.shared.sources import Source
 
 OLDER = "it was accepted more than 24 h ago; tick the box if it is to be sent all the same"
@@ -33,6 +35,8 @@ class Desk:
     source: Source
     id: str
     """`source/ms-seq`."""
+    now: datetime
+    """By Redis' clock."""
 
     @classmethod
     async def of(cls, request: Request) -> Self:
@@ -45,7 +49,8 @@ class Desk:
         source = (await state.registry.snapshot()).sources.get(given["source"])
         if source is None or not is_id(given["stream_id"]):
             raise HTTPException(404, "there is no such dead letter")
-        return cls(request, state, source, f"{given['source']}/{given['stream_id']}")
+        now = moment(await redis_now(state.redis))
+        return cls(request, state, source, f"{given['source']}/{given['stream_id']}", now)
 
     @property
     def path(self) -> str:
@@ -67,7 +72,7 @@ class Desk:
 
     def older(self, letter: DeadLetter) -> bool:
         """Whether Segment may have forgotten its messageId."""
-        return letter.older_than_window(self.state.clock.now())
+        return letter.older_than_window(self.now)
 
     async def move(self, letter: DeadLetter) -> bool:
         """Put it back into the queue; whether it was still there."""
@@ -153,8 +158,10 @@ async def edit(request: Request) -> Response:
 
 async def fate(request: Request) -> Response:
     """Where the event of a letter that is gone is now."""
-    desk = await Desk.of(request)
-    return fragment(request, "letter_fate.html", **await _gone(desk))
+    context = await _gone(await Desk.of(request))
+    if context["fate"] is None:
+        raise HTTPException(404, "say whose event it is: was=MESSAGE_ID")
+    return fragment(request, "letter_fate.html", **context)
 
 
 def _refused(desk: Desk, context: dict[str, Any], field: str, words: str) -> Response:

@@ -93,7 +93,8 @@ def send_anything(world: Observed, turn: int) -> None:
 
 
 def redis_away(world: Observed) -> None:
-    """Kill Redis with -9."""
+    """Kill Redis with -9; the gateway knows the source by then."""
+    assert 200 == world.post("before")
     world.installation.kill_server()
 
 

@@ -51,9 +51,10 @@ def observed(
         key = installation.intake_key(SOURCE)
         installation.set_env(POMBO_METRICS_PORT=str(worker_port))
         (worker,) = installation.workers(1)
+        installation.console(console_port, TOKEN)
+        # From here on others may go another way to Redis.
         installation.set_env(POMBO_METRICS_PORT="0", POMBO_SPOOL_DIR=str(folder / "spool"), **gateway_env)
         gateway = installation.gateway()
-        installation.console(console_port, TOKEN)
         bot = installation.stream(SOURCE, "steady", users=20, rate=RATE, options=["--metrics"])
         bot_port = int(until(lambda: bot.diary.with_name(f"{bot.diary.name}.port").read_text(), "port of the bot"))
         targets = {

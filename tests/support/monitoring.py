@@ -71,7 +71,7 @@ _TIMES = re.compile(r"(\n +for: |\[)([\w:]+)")
 _DURATION = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LEAST_S = 3
-"""The shortest window that holds some scrapes of half a second."""
+"""The shortest window that holds some scrapes, of which there is one a second."""
 
 
 def hurried(rules_text: str) -> str:

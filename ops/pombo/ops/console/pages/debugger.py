@@ -29,7 +29,7 @@ from pombo.shared.errors import PomboError, UnknownSourceError
 from pombo.shared.sources import Source
 from pombo.shared.tail import FATES, Seen
 
-nav = Nav("Debugger", "/debugger", "d", 30, "debugger")
+nav = Nav("Debugger", "/debugger", "b", 30, "debugger")
 
 TYPES: Final = ("track", "identify", "page", "screen", "group", "alias")
 LOOK: Final = "X-Pombo-Look"

@@ -25,6 +25,11 @@ from pombo.shared.ledger import COUNTERS
 
 nav = Nav("Overview", "/", "o", 10, "overview")
 
+ROWS = 50
+"""Sources shown; the others are on their own page."""
+PROBLEMS = 8
+"""Shown at once; the others unfold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -92,6 +97,7 @@ async def _context(request: Request) -> dict[str, Any]:
     found = reading.problems
     fresh, drain_s = await _lately(request, reading)
     return {
+        "most_rows": ROWS, "most_problems": PROBLEMS,
         "fresh": fresh, "drain_s": drain_s,
         "rows": rows, "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
         "urgent": [one for one in found if one.severity != "note"],

@@ -313,6 +313,13 @@ def test_a_source_is_removed(operator: httpx.Client, redis_url: str) -> None:
     assert [("Ana", "sources.remove", "bot")] == deeds(redis_url)
 
 
+def test_a_forms_address_leads_back(operator: httpx.Client, redis_url: str) -> None:
+    """Who loads the address of a form that came back with errors sees the source."""
+    add(redis_url)
+    for form in ("settings", "key", "intake", "remove"):
+        assert "/sources/bot" == operator.get(f"/sources/bot/{form}").headers["location"]
+
+
 # -- who may what --
 
 ACTS = ("-/add", "bot/pause", "bot/resume", "bot/settings", "bot/key", "bot/intake", "bot/test", "bot/remove")

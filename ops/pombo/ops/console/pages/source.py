@@ -8,7 +8,7 @@ import orjson
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pombo.ops.closeup import Closeup, read_closeup
@@ -275,6 +275,11 @@ async def remove(request: Request) -> Response:
     return redirect(request, "/sources", f"{name} was removed")
 
 
+async def back(request: Request) -> Response:
+    """To the source: somebody loaded the address to which a form was sent."""
+    return RedirectResponse(f"/sources/{request.path_params['name']}", 303)
+
+
 _AT: Final = "/sources/{name}"
 routes = [
     Route(_AT, show),
@@ -286,4 +291,5 @@ routes = [
     Route(f"{_AT}/intake", rotate_intake, methods=["POST"]),
     Route(f"{_AT}/test", test, methods=["POST"]),
     Route(f"{_AT}/remove", remove, methods=["POST"]),
+    *[Route(f"{_AT}/{form}", back, methods=["GET"]) for form in ("settings", "key", "intake", "remove")],
 ]

@@ -185,15 +185,6 @@ MUTANTS: Final = (
         "  table_add(dead, KEYS[rows], KEYS[rows + 1], id, kind)\n", "",
     ),
     Mutant(
-        "a row outlives its letter", f"{_LUA}/lettertable.lua",
-        "  table_remove(keys[1], keys[2], ids)\n", "",
-    ),
-    Mutant(
-        "rows in another letter's group", f"{_LUA}/lettertable.lua",
-        "local number = redis.call('HGET', groups, 'f:' .. kind.fingerprint)\n",
-        "local number = redis.call('HGET', groups, 'next')\n  number = number ~= '0' and number\n",
-    ),
-    Mutant(
         "backlog without limit", f"{_LUA}/append.lua",
         "if limit > 0 and queued + bytes > limit then", "if false then",
     ),

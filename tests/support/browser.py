@@ -77,4 +77,4 @@ async def tab(browser: Browser) -> AsyncIterator[Tabs]:
     async with AsyncExitStack() as stack:
         tabs = Tabs(browser, stack)
         yield tabs
-        assert [] == tabs.unexpected()
+        assert [] == tabs.unexpected(), "\n".join(tabs.unexpected())

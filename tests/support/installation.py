@@ -338,6 +338,11 @@ class Installation:
 
         return Gateway(child, until(address, "gateway"))
 
+    def console(self, port: int, viewer_token: str) -> Child:
+        """Start a console that viewers open with this token; it listens a moment later."""
+        env = {"POMBO_CONSOLE_VIEWER_TOKEN": viewer_token}
+        return self._start("console", "-m", "pombo.ops.cli", "console", "--port", str(port), env=env)
+
     def intake_key(self, source: str) -> str:
         """A new intake key of the source, in the place of the one before."""
         key: str = orjson.loads(self.cli("sources", "rotate-key", source, "--intake", "--json"))["intake_key"]

@@ -112,6 +112,10 @@ class Poller:
                 await self._look()
         return self.latest
 
+    def refresh(self) -> None:
+        """Have the next reading look again, whenever the last one was: something was just changed."""
+        self._tried = float("-inf")
+
     async def run(self) -> None:
         """Look once a tick while somebody watches, and tell the watchers."""
         while True:

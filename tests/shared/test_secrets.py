@@ -216,3 +216,11 @@ def test_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match=r"secret\.key cannot be made.*POMBO_HOME"):
         ensure_secret_file(tmp_path / "file" / "home")
+
+
+def test_what_is_derived_is_of_one_secret_and_one_purpose() -> None:
+    """Other purposes and other secrets have other bytes, and a rotation ends what the old secret's were for."""
+    old, new = new_secret(), new_secret()
+    derived = {Secrets([old]).derive(b"a"), Secrets([old]).derive(b"b"), Secrets([new]).derive(b"a")}
+    assert (3, {32}) == (len(derived), {len(one) for one in derived})
+    assert Secrets([new]).derive(b"a") == Secrets([new, old]).derive(b"a")

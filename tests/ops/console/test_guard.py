@@ -40,7 +40,7 @@ def test_only_operators_may_change_things(guarded: Running) -> None:
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             for client, expected in ((viewer, 403), (operator, 404)):
                 token = token_of(client.get("/").text)
-                assert expected == client.request(method, "/sources/bot", headers={CSRF_HEADER: token}).status_code
+                assert expected == client.request(method, "/nowhere", headers={CSRF_HEADER: token}).status_code
         token = token_of(viewer.get("/").text)
         assert "Viewers may look" in viewer.post("/x", headers={CSRF_HEADER: token}).text
 
@@ -73,6 +73,7 @@ def test_another_sessions_csrf_token_is_refused(guarded: Running) -> None:
     "headers",
     [
         {"Origin": "http://evil.example"},
+        {"Origin": "null"},
         {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -88,9 +89,9 @@ def test_a_request_from_another_site_is_refused(local: Running, headers: dict[st
 
 
 def test_a_request_from_here_passes(local: Running) -> None:
-    """With no referrer, browsers tell no origin of the console's own forms; that alone proves nothing either way."""
+    """Where browsers tell the site, that decides; elsewhere the origin, and programs tell neither."""
     with local.client() as client:
-        for told in ({"Origin": local.url}, {"Origin": "null"}, {"Origin": "null", "Sec-Fetch-Site": "same-origin"}):
+        for told in ({"Origin": local.url}, {"Origin": "null", "Sec-Fetch-Site": "same-origin"}):
             token = token_of(client.get("/").text)
             assert 303 == client.post("/logout", headers={CSRF_HEADER: token, **told}).status_code
 
@@ -110,7 +111,7 @@ def test_every_answer_carries_the_policy(local: Running, path: str) -> None:
     with local.client() as client, client.stream("GET", path) as answer:
         assert POLICY == answer.headers["content-security-policy"]
         assert "nosniff" == answer.headers["x-content-type-options"]
-        assert "no-referrer" == answer.headers["referrer-policy"]
+        assert "same-origin" == answer.headers["referrer-policy"]
         kept = "no-store" if not path.startswith("/static") else "no-cache"
         assert kept == answer.headers["cache-control"]
 

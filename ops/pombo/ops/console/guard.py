@@ -180,8 +180,8 @@ def _from_here(request: Request) -> bool:
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site is not None:
         return site == "same-origin"
-    # Beyond TLS and localhost browsers tell no site, and `null` is what our own forms bring: no referrer, no origin.
-    return origin in {None, "null"} or urlsplit(origin or "").netloc == request.headers.get("Host", "")
+    # Beyond TLS and localhost browsers tell no site, but the origin.
+    return origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
 
 
 async def _token(request: Request, receive: Receive) -> tuple[str | None, Receive]:

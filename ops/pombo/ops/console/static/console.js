@@ -234,7 +234,9 @@
   function show(severity, words, urgent = 0) {
     if (!light) return;
     light.dataset.severity = severity;
-    $(".words", light).textContent = words;
+    // Written only when it is news: screen readers say it each time.
+    const told = $(".words", light);
+    if (told.textContent !== words) told.textContent = words;
     document.title = urgent ? `(${urgent}) ${title}` : title;
   }
   function listen() {

@@ -140,6 +140,7 @@ async def test_a_group_is_discarded_from_a_phone(
         assert PHONE["width"] >= await page.evaluate("document.documentElement.scrollWidth")
     await page.goto(f"{guarded.url}/dead")
     await page.get_by_role("link", name="Discard…").click()
+    await expect(page.locator("#act")).to_be_visible()
     box = await page.locator("#act").bounding_box()
     assert box is not None
     assert (True, True) == (0 <= box["x"], box["x"] + box["width"] <= PHONE["width"])

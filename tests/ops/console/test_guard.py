@@ -40,7 +40,7 @@ def test_only_operators_may_change_things(guarded: Running) -> None:
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             for client, expected in ((viewer, 403), (operator, 404)):
                 token = token_of(client.get("/").text)
-                assert expected == client.request(method, "/sources/bot", headers={CSRF_HEADER: token}).status_code
+                assert expected == client.request(method, "/nowhere/bot", headers={CSRF_HEADER: token}).status_code
         token = token_of(viewer.get("/").text)
         assert "Viewers may look" in viewer.post("/x", headers={CSRF_HEADER: token}).text
 
@@ -110,7 +110,7 @@ def test_every_answer_carries_the_policy(local: Running, path: str) -> None:
     with local.client() as client, client.stream("GET", path) as answer:
         assert POLICY == answer.headers["content-security-policy"]
         assert "nosniff" == answer.headers["x-content-type-options"]
-        assert "no-referrer" == answer.headers["referrer-policy"]
+        assert "same-origin" == answer.headers["referrer-policy"]
         kept = "no-store" if not path.startswith("/static") else "no-cache"
         assert kept == answer.headers["cache-control"]
 

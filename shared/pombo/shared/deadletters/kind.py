@@ -75,7 +75,7 @@ def normalised(answer: str) -> str:
     """An answer without what differs from event to event; of JSON, its members' texts without the punctuation."""
     try:
         text = " ".join(_texts(orjson.loads(answer)))
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, RecursionError):
         text = answer
     text = _VALUE.sub("#", _QUOTED.sub("…", text))
     return (_sound(_SPACE.sub(" ", text)) or "")[:LONGEST_ANSWER].strip()

@@ -338,6 +338,18 @@ class Installation:
 
         return Gateway(child, until(address, "gateway"))
 
+    def console(self, token: str, viewer_token: str = "") -> str:
+        """Start a console on a free port, with these tokens, and wait until it listens; its URL."""
+        env = {"POMBO_CONSOLE_TOKEN": token} | ({"POMBO_CONSOLE_VIEWER_TOKEN": viewer_token} if viewer_token else {})
+        child = self._start("console", "-m", "pombo.ops.cli", "console", "--port", "0", env=env)
+
+        def address() -> str:
+            assert child.lives, child.log.read_text()
+            found = re.search(r"(http://\S+?)[\s,;]", child.output.read_text())
+            return found[1] if found else ""
+
+        return until(address, "console")
+
     def intake_key(self, source: str) -> str:
         """A new intake key of the source, in the place of the one before."""
         key: str = orjson.loads(self.cli("sources", "rotate-key", source, "--intake", "--json"))["intake_key"]

@@ -9,6 +9,7 @@ from redis import Redis
 from ops.console.rig import OPERATOR, Running
 from ops.console.test_pages import KEYS, add, beat
 from support.browser import PHONE, Tabs
+from support.pagechecks import CONTRASTS, TOO_WIDE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -168,43 +169,6 @@ async def test_text_can_be_read(tab: Tabs, local: Running, installation: Redis, 
     page = await open_page(tab, local, path, color_scheme=scheme)
     await expect(page.locator("h1")).to_be_visible()
     assert [] == await page.evaluate(CONTRASTS)
-
-
-TOO_WIDE = """() => [...document.querySelectorAll("body *")]
-  .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.closest(".scroll, .nav, .visually-hidden"))
-  .map((one) => `${one.nodeName}.${one.className}: ${one.getBoundingClientRect().right}`)"""
-CONTRASTS = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const parts = (text) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = text;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const linear = (one) => one / 255 <= 0.03928 ? one / 255 / 12.92 : ((one / 255 + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  const behind = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const found = parts(getComputedStyle(at).backgroundColor);
-      if (found[3] === 255) return found;
-    }
-    return [255, 255, 255, 255];
-  };
-  const poor = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode.nodeValue.trim();
-    const node = walker.currentNode.parentElement;
-    const seen = node.checkVisibility({ opacityProperty: true, visibilityProperty: true });
-    if (!text || !seen || node.closest(".visually-hidden, script, svg")) continue;
-    const style = getComputedStyle(node);
-    const size = parseFloat(style.fontSize);
-    const [a, b] = [light(parts(style.color)), light(behind(node))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (size >= 24 || (size >= 18.6 && style.fontWeight >= 700) ? 3 : 4.5)) poor.push(`${text}: ${ratio}`);
-  }
-  return poor;
-}"""
 
 
 async def test_a_copied_command_is_told(tab: Tabs, local: Running, installation: Redis) -> None:

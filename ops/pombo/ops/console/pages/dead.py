@@ -19,7 +19,7 @@ from pombo.shared.deadletters import Counts, DeadLetter, Group
 from pombo.shared.deadletters.letter import is_id
 from pombo.shared.flow import redis_now
 
-nav = Nav("Dead letters", "/dead", "d", 40, "dead")
+nav = Nav("Dead letters", "/dead", "l", 40, "dead")
 
 PAGE: Final = 50
 FEW_GROUPS: Final = 6

@@ -62,7 +62,7 @@ class Talker(threading.Thread):
         super().__init__(name=source, daemon=True)
         self._source, self._rate = source, rate
         self._settings = Settings(home=home, _env_file=None)  # type: ignore[call-arg]
-        self._stop = threading.Event()
+        self._told_to_end = threading.Event()
         self._orders = count(1)
 
     def run(self) -> None:
@@ -72,7 +72,7 @@ class Talker(threading.Thread):
             for dialogue in generate(len(self._source)):
                 for event in [*events(dialogue), self._order(dialogue["conversation_id"], rng)]:
                     tide = 1 + 0.35 * math.sin(time.monotonic() / 70) + rng.uniform(-0.25, 0.25)
-                    if self._stop.wait(1 / (self._rate * tide)):
+                    if self._told_to_end.wait(1 / (self._rate * tide)):
                         return
                     for _ in range(1 + (rng.random() < 0.05)):
                         producer.enqueue(event)
@@ -87,7 +87,7 @@ class Talker(threading.Thread):
 
     def stop(self) -> None:
         """Have it end, and wait for that."""
-        self._stop.set()
+        self._told_to_end.set()
         self.join()
 
 
@@ -337,7 +337,7 @@ async def photographed(act: Callable[[Browser], Awaitable[None]]) -> None:
     if program is None:
         raise SystemExit(f"no browser to take pictures with: there is none of {', '.join(PROGRAMS)}")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = await playwright.chromium.launch(executable_path=program, args=[*FLAGS, "--hide-scrollbars"])
         await act(browser)
         await browser.close()
 

@@ -15,8 +15,11 @@ from pombo.ops.console.charts import freshness
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.poller import Reading
 from pombo.ops.console.rendering import fragment, page
-from pombo.ops.console.state import state_of
+from pombo.ops.console.state import State, state_of
+from pombo.ops.overview import SourceView, read_source
 from pombo.ops.top.rates import Rates, Row
+from pombo.shared.errors import UnknownSourceError
+from pombo.shared.flow import redis_now
 from pombo.shared.history import Width
 from pombo.shared.ledger import COUNTERS
 
@@ -69,10 +72,22 @@ async def history(request: Request) -> Response:
     reading = await state.poller.reading()
     views = reading.overview.sources if reading.overview else {}
     name = asked.get("source", "")
-    if name and name not in views:
-        raise HTTPException(404, f"there is no source {name!r}")
-    found = await state.charts.history([views[name]] if name else views.values(), span)
+    wanted = views.values() if not name else [views.get(name) or await _newcomer(state, name)]
+    found = await state.charts.history(wanted, span)
     return Response(orjson.dumps(found.describe()), media_type="application/json")
+
+
+async def _newcomer(state: State, name: str) -> SourceView:
+    """A source that was added since the last look.
+
+    Raises:
+        HTTPException: there is none.
+    """
+    try:
+        source = await state.registry.get(name)
+    except UnknownSourceError as error:
+        raise HTTPException(404, str(error)) from None
+    return await read_source(state.redis, state.keys, source, await redis_now(state.redis))
 
 
 async def _context(request: Request) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from pombo.ops.cli.app import command
 from pombo.ops.serverbinary import find_program
-from pombo.ops.up import FLEET_PORT, GATEWAY_PORT
+from pombo.ops.up import CONSOLE_PORT, GATEWAY_PORT
 from pombo.shared.connection import connect
 from pombo.shared.lifeline import GRACE_S
 from pombo.shared.settings import Settings
@@ -157,7 +157,11 @@ def test_services_stop_in_peace(name: str) -> None:
 def test_secret_is_asked_for(name: str) -> None:
     """No secret is in the file: without one, Compose refuses to start and says where it belongs."""
     given = OURS[name]["environment"]
-    secrets = [setting for setting in ("POMBO_SECRET_KEY", "POMBO_CONSOLE_TOKEN") if setting in given]
+    secrets = [
+        setting
+        for setting in ("POMBO_SECRET_KEY", "POMBO_CONSOLE_TOKEN", "POMBO_CONSOLE_VIEWER_TOKEN")
+        if setting in given
+    ]
     assert "POMBO_SECRET_KEY" in secrets
     for setting in secrets:
         (words,) = re.fullmatch(rf"\$\{{{setting}:\?(.+)\}}", given[setting]).groups()  # type: ignore[union-attr]
@@ -221,12 +225,22 @@ def test_prometheus_finds_every_worker() -> None:
 
 
 def test_prometheus_sees_the_fleet() -> None:
-    """The service whose metrics are on the loopback address shares Prometheus' network and is scraped there."""
-    (fleet,) = (service for service in OURS.values() if service["command"] == ["up"])
-    assert "service:prometheus" == fleet["network_mode"]
-    assert [f"127.0.0.1:{FLEET_PORT}"] == targets("pombo-console")
-    assert [f"127.0.0.1:{fleet['environment']['POMBO_METRICS_PORT']}"] == targets("pombo-worker")
-    assert f"127.0.0.1:{FLEET_PORT}/" in fleet["healthcheck"]["test"][-1]
+    """The console is scraped and asked for its health where it listens, and reached where it is published."""
+    service = OURS["console"]
+    port = str(CONSOLE_PORT)
+    assert ["0.0.0.0"] == service["command"][service["command"].index("--host") + 1 :]
+    assert [f"console:{port}"] == targets("pombo-console")
+    assert [f"127.0.0.1:{port}:{port}"] == service["ports"]
+    assert f"127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
+
+
+def test_jobs_can_write_what_they_export() -> None:
+    """Who runs jobs, and who shows their files, share a folder that can be written to."""
+    for name in ("worker", "console"):
+        assert [f"exports:{OURS[name]['environment']['POMBO_EXPORT_DIR']}"] == OURS[name]["volumes"]
+        assert OURS[name]["environment"]["POMBO_EXPORT_DIR"] in next(
+            line for line in instructions("RUN") if "/spool" in line
+        )
 
 
 def test_prometheus_shows_the_token() -> None:
@@ -234,7 +248,8 @@ def test_prometheus_shows_the_token() -> None:
     (job,) = (one for one in PROMETHEUS["scrape_configs"] if one["job_name"] == "pombo-console")
     (name,) = SERVICES["prometheus"]["secrets"]
     assert {"type": "Bearer", "credentials_file": f"/run/secrets/{name}"} == job["authorization"]
-    assert COMPOSE["secrets"][name]["environment"] in OURS["fleet"]["environment"]
+    assert "POMBO_CONSOLE_VIEWER_TOKEN" == COMPOSE["secrets"][name]["environment"]
+    assert "POMBO_CONSOLE_VIEWER_TOKEN" in OURS["console"]["environment"]
 
 
 def test_prometheus_and_grafana_are_given_their_files() -> None:
@@ -275,6 +290,19 @@ def test_prometheus_sees_the_gateway() -> None:
     assert [f"127.0.0.1:{port}:{port}"] == service["ports"]
     assert f"127.0.0.1:{port}/healthz" in service["healthcheck"]["test"][-1]
     assert [f"spool:{service['environment']['POMBO_SPOOL_DIR']}"] == service["volumes"]
+
+
+def test_exports_outlive_containers() -> None:
+    """Whoever may do jobs, or shows their files, has the folder of exports in one volume that the image owns."""
+    folder = COMPOSE["x-pombo"]["environment"]["POMBO_EXPORT_DIR"]
+    doing = {name for name, service in OURS.items() if service["command"][0] in {"worker", "console", "up"}}
+    assert {"worker", "console"} == doing
+    assert all(f"exports:{folder}" in OURS[name]["volumes"] for name in doing)
+    assert "exports" in COMPOSE["volumes"]
+    assert re.search(rf"install --directory --owner=10001 .*{folder}\b", (DEPLOY / "Dockerfile").read_text("utf-8"))
+    unit = (DEPLOY / "pombo-worker@.service").read_text("utf-8")
+    (state,) = re.findall(r"^StateDirectory=(\S+)$", unit, re.M)
+    assert f"POMBO_EXPORT_DIR=/var/lib/{state}" in unit
 
 
 # -- systemd, README --------------------------------------------------------------------------------------------------

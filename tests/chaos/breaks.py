@@ -116,7 +116,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "append without its token", f"{_LUA}/append.lua",
-        "  if tonumber(last[1]) == sequence then", "  if false then",
+        "if answer then", "if false then",
     ),
     Mutant(
         "a retry with another token", f"{_PRODUCER}/outbox.py",
@@ -228,8 +228,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "SIGTERM forgets the ack", f"{_WORKER}/delivery.py",
-        "        self._limited = 0\n        self._lost += await",
-        "        self._limited = 0\n        if self.lane.stopping:\n            return\n        self._lost += await",
+        "        self._limited = 0\n        lost = await",
+        "        self._limited = 0\n        if self.lane.stopping:\n            return\n        lost = await",
     ),
     Mutant(
         "SIGTERM abandons at once", f"{_WORKER}/pool.py",

@@ -4,7 +4,9 @@ import re
 from typing import Any
 
 import pytest
+from starlette.routing import Route
 
+from pombo.ops.console.pages import pages
 from pombo.ops.dashboards import DASHBOARDS as DESCRIBED
 from pombo.ops.dashboards import dumped
 from support.monitoring import DASHBOARDS, dashboards, panels
@@ -73,6 +75,16 @@ def test_dashboards_link_to_each_other(name: str) -> None:
     urls = {link["url"] for link in dashboard["links"]}
     others = {f"/d/{other['uid']}" for other in FILES.values() if other is not dashboard}
     assert others | {"${console}", "${runbook}"} == urls
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_panels_lead_to_pages_of_the_console(name: str) -> None:
+    """Each link to the console is a page that it has."""
+    links = [link["url"] for panel in panels(FILES[name]) for link in panel.get("links", ())]
+    paths = [url.removeprefix("${console}").replace("$source", "bot") for url in links]
+    routes = [route for page in pages() for route in page.routes if isinstance(route, Route)]
+    assert paths
+    assert [] == [path for path in paths if not any(route.path_regex.match(path) for route in routes)]
 
 
 @pytest.mark.parametrize("name", FILES)

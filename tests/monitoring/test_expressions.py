@@ -85,7 +85,7 @@ def test_names_are_found_in_expressions() -> None:
 
 
 def test_a_minute_lasts_a_second_in_hurried_rules() -> None:
-    """Windows and waits are a sixtieth, three seconds at least; thresholds and rates' names stay."""
-    text = ["", "  expr: rate(a:rate5m[5m]) > 300 and b[1h:5m] and c[15s]", "  for: 10m", "  description: for 5m", ""]
-    made = ["", "  expr: rate(a:rate5m[5s]) > 300 and b[60s:5s] and c[3s]", "  for: 10s", "  description: for 5m", ""]
+    """Windows and waits are a sixtieth, six seconds at least; thresholds and rates' names stay."""
+    text = ["", "  expr: rate(a:rate5m[15m]) > 300 and b[1h:5m] and c[15s]", "  for: 10m", "  description: for 5m", ""]
+    made = ["", "  expr: rate(a:rate5m[15s]) > 300 and b[60s:6s] and c[6s]", "  for: 10s", "  description: for 5m", ""]
     assert "\n".join(made) == hurried("\n".join(text))

@@ -20,7 +20,7 @@ VARIABLES = {"$source": ".+", "$__rate_interval": "5s"}
 BAD = [f"refused-{number}" for number in range(10)]
 PATIENCE_S = 40.0
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 def asked(expr: str) -> str:

@@ -23,10 +23,12 @@ from support.prometheus import Firing, Prometheus
 from support.proxy import Road
 from support.waiting import until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 QUIET_S = 5.0
-"""For which nothing may fire before: what is well looks well, also to rules in a hurry."""
+"""For which nobody may be paged before: what is well looks well, also to rules in a hurry."""
+PATIENCE_S = 90.0
+"""For the alert; a scrape that fails on a busy machine begins its time anew."""
 AFTER_S = 5.0
 """After the alert, for others that would follow at once."""
 WRONG_KEY = "w" * 32
@@ -91,7 +93,8 @@ def send_anything(world: Observed, turn: int) -> None:
 
 
 def redis_away(world: Observed) -> None:
-    """Kill Redis with -9."""
+    """Kill Redis with -9; the gateway knows the source by then."""
+    assert 200 == world.post("before")
     world.installation.kill_server()
 
 
@@ -138,10 +141,10 @@ def _matches(one: Firing, matchers: list[str]) -> bool:
 
 
 def stays_quiet(prometheus: Prometheus) -> None:
-    """Look for a while, and see nothing fire."""
+    """Look for a while, and see nobody paged; that this machine is slow may well be told in a ticket."""
     ends = time.monotonic() + QUIET_S
-    until(lambda: [] != prometheus.firing() or time.monotonic() > ends, "a quiet while", QUIET_S + 5, poll_s=0.2)
-    assert [] == prometheus.firing()
+    until(lambda: sent(prometheus.firing()) or time.monotonic() > ends, "a quiet while", poll_s=0.2)
+    assert set() == sent(prometheus.firing())
 
 
 def fires(world: Observed, outage: Outage) -> tuple[Firing, float, list[Firing]]:
@@ -154,7 +157,7 @@ def fires(world: Observed, outage: Outage) -> tuple[Firing, float, list[Firing]]
         outage.keep_up(world, next(turns))
         return next((one for one in world.prometheus.firing() if one.name == outage.alert), None)
 
-    alert = until(found, outage.alert, poll_s=0.2)
+    alert = until(found, outage.alert, PATIENCE_S, poll_s=0.2)
     assert alert is not None
     seconds = time.monotonic() - struck
     ends = time.monotonic() + AFTER_S

@@ -47,3 +47,18 @@ def test_silence_is_a_beat_that_did_not_move() -> None:
     before = [WorkerView("a", beat=1), WorkerView("b", beat=1), WorkerView("gone", beat=1)]
     after = [WorkerView("a", beat=1), WorkerView("b", beat=2), WorkerView("new", beat=1)]
     assert {"a"} == silent(before, after)
+
+
+async def test_each_source_has_its_own_heads(redis: Redis, keys: Keys) -> None:
+    """Of many sources read together, those that hold events get their own partitions' heads, the others none."""
+    sources = {f"s{number:03}": Source(name=f"s{number:03}", incarnation="i", partitions=2) for number in range(120)}
+    for number in (0, 7, 119):
+        of = keys.of(f"s{number:03}")
+        await redis.hset(of.ledger, "queued", 1)
+        await redis.xadd(of.stream(1), {"b": b"x"}, id=f"{1000 + number}-0")
+        await redis.set(of.lease(1), f"worker-{number}:1")
+    overview = await read_overview(redis, keys, Snapshot(1, sources, ()))
+    found = {name: [(head.at, head.owner) for head in view.heads] for name, view in overview.sources.items()}
+    assert [*sources] == [*found]
+    held = {"s000": [(1000, "worker-0")], "s007": [(1007, "worker-7")], "s119": [(1119, "worker-119")]}
+    assert held == {name: heads for name, heads in found.items() if heads}

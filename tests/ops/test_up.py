@@ -213,6 +213,17 @@ def test_a_port_in_use_stops_nothing(home: Path, start: Start) -> None:
         assert up.lives
 
 
+def test_without_the_consoles_extra_there_are_metrics_alone(home: Path, start: Start, tmp_path: Path) -> None:
+    """An install that lacks a package of it says which, and still shows the fleet's metrics where it would be."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['jinja2'] = None\n")
+    with start(PYTHONPATH=str(tmp_path)) as up:
+        up.says("  console   off, jinja2 is not installed (pombo[console])")
+        works(home)
+        if "fleet off" not in up.err:
+            assert "pombo_workers 1.0" in httpx.get(f"http://127.0.0.1:{FLEET_PORT}/metrics", timeout=10).text
+        assert up.lives
+
+
 def test_another_default_key_is_told(home: Path, start: Start, redis_url: str) -> None:
     """With a Redis of one's own there is no server; a write key that source `default` does not have changes nothing."""
     env = {"POMBO_REDIS_URL": redis_url, "POMBO_SECRET_KEY": new_secret()}

@@ -115,7 +115,8 @@ async def test_dead_letters_go_again_by_a_job(world: World, shape: Shape, tmp_pa
         try:
             job = enqueue_redrive(jobs, "bot", Filter(), namespace=world.keys.namespace)
             await world.until(lambda: job.is_finished or job.is_failed, "the job's end")
-            assert {"moved": 2, "skipped": 0, "unreadable": 0} == job.return_value()
+            counts = {"moved": 2, "skipped": 0, "unreadable": 0, "older": 0}
+            assert {**counts, "sentence": "2 dead letters redriven"} == job.return_value()
         finally:
             process.terminate()
     await world.until(lambda: "m1" in world.kept(), "the redriven event")

@@ -83,5 +83,4 @@ async def tab(browser: Browser) -> AsyncIterator[Tabs]:
     async with AsyncExitStack() as stack:
         tabs = Tabs(browser, stack)
         yield tabs
-        unexpected = tabs.unexpected()
-        assert [] == unexpected, unexpected
+        assert [] == tabs.unexpected(), "\n".join(tabs.unexpected())

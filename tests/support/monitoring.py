@@ -70,12 +70,12 @@ def found_program(name: str) -> str:
 _TIMES = re.compile(r"(\n +for: |\[)([\w:]+)")
 _DURATION = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-LEAST_S = 3
-"""The shortest window that holds some scrapes of half a second."""
+LEAST_S = 6
+"""Long enough that on a busy machine some of its scrapes, one a second, are answered."""
 
 
 def hurried(rules_text: str) -> str:
-    """Rules in which a minute lasts a second: every `for` and every window is a sixtieth, and three seconds at least.
+    """Rules in which a minute lasts a second: every `for` and every window is a sixtieth, and six seconds at least.
 
     Thresholds are left as they are, those in seconds too, and so is whatever pombo itself waits for.
     """

@@ -1,4 +1,4 @@
-"""A live installation under a real Prometheus: a worker, a gateway, the fleet's metrics, and a bot that sends."""
+"""A live installation under a real Prometheus: a worker, a gateway, a console, and a bot that sends."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,18 +9,14 @@ from types import MappingProxyType
 import httpx
 import orjson
 
-from pombo.ops.fleetmetrics import fleet_registry
-from pombo.shared.secrets import load_secrets
-from pombo.shared.settings import Settings
-from pombo.worker.exposition import exposed
 from support.installation import Bot, Child, Gateway, Installation
-from support.prometheus import Prometheus
+from support.prometheus import TOKEN, Prometheus
 from support.servers import free_port
 from support.waiting import until
 
 SOURCE = "bot"
 HOST = "127.0.0.1"
-RATE = 100.0
+RATE = 50.0
 
 
 @dataclass
@@ -49,23 +45,22 @@ def observed(
     installation: Installation, folder: Path, *, gateway_env: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Observed]:
     """Start all of it, and wait until every target was scraped and something delivered."""
-    settings = Settings.model_construct(home=installation.home)
-    worker_port, fleet_port = free_port(), free_port()
+    worker_port, console_port = free_port(), free_port()
     with ExitStack() as stack:
         installation.add(SOURCE, "k" * 32)
         key = installation.intake_key(SOURCE)
         installation.set_env(POMBO_METRICS_PORT=str(worker_port))
         (worker,) = installation.workers(1)
+        installation.console(viewer_token=TOKEN, port=console_port)
+        # From here on others may go another way to Redis.
         installation.set_env(POMBO_METRICS_PORT="0", POMBO_SPOOL_DIR=str(folder / "spool"), **gateway_env)
         gateway = installation.gateway()
-        fleet = fleet_registry(settings, load_secrets(settings))
-        assert stack.enter_context(exposed(fleet, fleet_port, HOST))
         bot = installation.stream(SOURCE, "steady", users=20, rate=RATE, options=["--metrics"])
         bot_port = int(until(lambda: bot.diary.with_name(f"{bot.diary.name}.port").read_text(), "port of the bot"))
         targets = {
             "pombo-worker": [f"{HOST}:{worker_port}"],
             "pombo-gateway": [f"{HOST}:{gateway.port}"],
-            "pombo-console": [f"{HOST}:{fleet_port}"],
+            "pombo-console": [f"{HOST}:{console_port}"],
             "pombo-bot": [f"{HOST}:{bot_port}"],
         }
         prometheus = stack.enter_context(Prometheus(folder / "prometheus", targets))

@@ -14,8 +14,8 @@ from support.monitoring import MONITORING, found_program, hurried
 from support.servers import free_port
 from support.waiting import until
 
-INTERVAL = "500ms"
-TOKEN = "a-token-for-tests"  # Nobody checks it here.
+INTERVAL = "1s"
+TOKEN = "a-viewers-token-for-tests"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The overview: what an operator sees of an installation at one moment, for every screen that shows it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from pombo.shared.clock import moment
 from pombo.shared.connection import primaries
 from pombo.shared.flow import Flow, State, redis_now
-from pombo.shared.keys import Keys, SourceKeys
+from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
@@ -90,6 +90,8 @@ class SourceView:
         }
 
 
+_ABREAST: Final = 100
+"""Sources read in one round trip."""
 _VITALS = ("in_flight", "memory", "takeovers")
 
 
@@ -189,9 +191,13 @@ class Overview:
 
 
 async def read_overview(redis: Redis, keys: Keys, snapshot: Snapshot) -> Overview:
-    """Read everything that an overview shows; a few commands a source."""
+    """Read everything that an overview shows; a few commands a source, of many sources in one round trip."""
     now = await redis_now(redis)
-    views = {name: await read_source(redis, keys, source, now) for name, source in snapshot.sources.items()}
+    sources = [*snapshot.sources.values()]
+    views: dict[str, SourceView] = {}
+    for start in range(0, len(sources), _ABREAST):
+        some = await read_sources(redis, keys, sources[start : start + _ABREAST], now)
+        views |= {view.name: view for view in some}
     workers, server, losses = (
         await read_workers(redis, keys),
         await _server(redis),
@@ -202,15 +208,22 @@ async def read_overview(redis: Redis, keys: Keys, snapshot: Snapshot) -> Overvie
 
 async def read_source(redis: Redis, keys: Keys, source: Source, now: int) -> SourceView:
     """Read one source; `now` is Redis' clock in milliseconds."""
-    of = keys.of(source.name)
+    (view,) = await read_sources(redis, keys, [source], now)
+    return view
+
+
+async def read_sources(redis: Redis, keys: Keys, sources: Sequence[Source], now: int) -> list[SourceView]:
+    """Read some sources in two round trips; `now` is Redis' clock in milliseconds."""
     async with redis.pipeline(transaction=False) as pipe:
-        pipe.hgetall(of.ledger)
-        pipe.hgetall(of.flow)
-        stored, flow = await pipe.execute()
-    ledger = Ledger.parse(stored)
-    holds = ledger.queued or ledger.in_flight or ledger.queued_bytes
-    heads = await _heads(redis, of, source.partitions) if holds else ()
-    return SourceView(source, Flow.parse(flow, now), ledger, heads)
+        for source in sources:
+            pipe.hgetall(keys.of(source.name).ledger)
+            pipe.hgetall(keys.of(source.name).flow)
+        replies = await pipe.execute()
+    ledgers = [Ledger.parse(stored) for stored in replies[::2]]
+    holding = [s for s, one in zip(sources, ledgers, strict=True) if one.queued or one.in_flight or one.queued_bytes]
+    heads = await _heads(redis, keys, holding)
+    told = zip(sources, ledgers, replies[1::2], strict=True)
+    return [SourceView(s, Flow.parse(flow, now), ledger, heads.get(s.name, ())) for s, ledger, flow in told]
 
 
 async def read_workers(redis: Redis, keys: Keys) -> list[WorkerView]:
@@ -225,13 +238,22 @@ def silent(before: Sequence[WorkerView], after: Sequence[WorkerView]) -> set[str
     return {worker.id for worker in after if beats.get(worker.id) == worker.beat}
 
 
-async def _heads(redis: Redis, of: SourceKeys, partitions: int) -> Sequence[Head]:
+async def _heads(redis: Redis, keys: Keys, sources: Sequence[Source]) -> dict[str, Sequence[Head]]:
+    """The heads of these sources' partitions."""
+    if not sources:
+        return {}
     async with redis.pipeline(transaction=False) as pipe:
-        for number in range(partitions):
-            pipe.xrange(of.stream(number), count=1)
-            pipe.get(of.lease(number))
-        replies = await pipe.execute()
-    firsts = zip(replies[::2], replies[1::2], strict=True)
+        for source in sources:
+            of = keys.of(source.name)
+            for number in range(source.partitions):
+                pipe.xrange(of.stream(number), count=1)
+                pipe.get(of.lease(number))
+        replies = iter(await pipe.execute())
+    return {source.name: _of_one(replies, source.partitions) for source in sources}
+
+
+def _of_one(replies: Iterator[Any], partitions: int) -> Sequence[Head]:
+    firsts = [(next(replies), next(replies)) for _ in range(partitions)]
     return [Head(int(first[0][0].partition(b"-")[0]), _owner(lease)) for first, lease in firsts if first]
 
 

@@ -202,7 +202,8 @@ def metrics_page() -> str:
         "At `:POMBO_METRICS_PORT/metrics` of each worker; the processes of `--processes` are one, with their sums.",
         _metrics(worker),
         "## Installation",
-        "Read from ledgers and streams by `pombo up`: of the whole fleet, so that no scrape counts twice.",
+        "Read from ledgers, streams and Redis itself by the console (`pombo console`, `pombo up`): of the whole fleet, "
+        "so that no scrape counts twice.",
         _metrics(declared(families(None))),
         "## Producer",
         "In a bot's own registry, if the bot has prometheus-client; and at the gateway.",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -36,7 +37,9 @@ def in_redis(redis_url: str, work: Callable[[AsyncRedis], Awaitable[T]]) -> T:
         finally:
             await redis.aclose()
 
-    return asyncio.run(do())
+    # In a thread, as Playwright keeps a loop in the test's own.
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(lambda: asyncio.run(do())).result()
 
 
 def add(redis_url: str, *names: str, **options: Any) -> None:

@@ -1,7 +1,8 @@
 """What tests of sources and of the debugger share: sources over a real server, and forms as people send them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, TypeVar
 
@@ -36,7 +37,13 @@ def within(url: str, work: Callable[[Redis, Registry], Awaitable[T]]) -> T:
         finally:
             await client.aclose()
 
-    return asyncio.run(run())
+    return aside(run())
+
+
+def aside(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread: a browser's test has a loop of Playwright's in its own."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def add(url: str, name: str = "bot", key: str = KEY, **options: Any) -> Source:

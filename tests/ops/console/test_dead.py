@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from ops.console.letterbox import add, ago, burst, dead, deeds, letter, post, put, queued
-from ops.console.rig import OPERATOR, VIEWER, Running
+from ops.console.rig import OPERATOR, VIEWER, Running, console
 
 SCRIPT = '"><script>alert(1)</script>'
 
@@ -278,3 +278,14 @@ def test_strangers_see_nothing(redis_url: str, guarded: Running) -> None:
         for path in ("/dead", f"/dead/{letter_id}", "/dead/-/files", "/jobs"):
             answer = stranger.get(path)
             assert (303, True) == (answer.status_code, answer.headers["location"].startswith("/login"))
+
+
+def test_redis_away_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """Every page says so, as a page for people and a line for htmx."""
+    with console("redis://127.0.0.1:1/0", console_token=OPERATOR) as running, running.client(OPERATOR) as ana:
+        for path in ("/dead", "/dead/-/count", "/dead/bot/1-0", "/dead/-/files"):
+            for headers in ({}, {"HX-Request": "true"}):
+                answer = ana.get(path, headers=headers)
+                assert 503 == answer.status_code
+                assert "no Redis answers at redis://127.0.0.1:1/0" in answer.text.replace("No Redis", "no Redis")
+                assert ("<html" in answer.text) == (not headers)

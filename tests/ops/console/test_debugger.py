@@ -247,6 +247,18 @@ def test_values_are_masked(viewer: httpx.Client, operator: httpx.Client, bot: st
         assert "Message Sent" in shown
 
 
+def test_what_segment_said_of_somebody_is_masked(viewer: httpx.Client, operator: httpx.Client, bot: str) -> None:
+    """Of an answer that repeats a value, reason, status and the rest of its words are told."""
+    pass_by(bot, (body("m1"), "dead", 0), note=f"rejected_by_segment 400 bad '{USER}' for 5511998765432")
+    with tail(viewer) as told:
+        (row,) = rows(told)
+    shown = row["note"] + viewer.get("/debugger/event?source=bot&id=m1").text
+    assert row["note"].startswith("rejected_by_segment 400 bad ")
+    assert [] == [secret for secret in (USER, "5511998765432") if secret in shown]
+    with tail(operator, grant=granted(operator)) as told:
+        assert USER in rows(told)[0]["note"]
+
+
 def test_an_operator_may_ask_to_see_values(operator: httpx.Client, guarded: Running, bot: str) -> None:
     """Of one source, for a quarter of an hour, and the trail says so, without whose they were."""
     pass_by(bot, (body("m1"), "accepted", 0))

@@ -12,6 +12,7 @@ import pytest
 from redis import Redis
 
 from ops.console.rig import HTML, Running, console
+from pombo.ops.console.pages.overview import PROBLEMS, ROWS
 from pombo.ops.console.poller import TICK_S
 from pombo.shared import trail
 from pombo.shared.connection import aconnect
@@ -98,6 +99,20 @@ def test_a_parked_source_is_the_first_thing_to_see(
     assert "pombo sources rotate-key bot --write-key -" in page.get("/").text
 
 
+def test_very_many_sources_stay_one_page(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
+    """The worst are shown, the others a click away; the verdict counts all."""
+    names = [f"bot{number:02}" for number in range(ROWS + 5)]
+    add(redis_url, *names)
+    beat(sync_redis)
+    for name in names:
+        sync_redis.hset(KEYS.of(name).flow, mapping={"parked": "why"})
+    shown = text(page, "/")
+    assert f"{ROWS + 5} sources need you" in shown
+    assert f"{ROWS + 5 - PROBLEMS} more" in shown
+    assert f"The {ROWS} that need you most" in shown
+    assert f"All {ROWS + 5} sources" in shown
+
+
 def test_the_ledger_is_an_equation(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
     """What was accepted is the sum of what became of it, and it is told when it is not."""
     add(redis_url, "bot")
@@ -146,6 +161,20 @@ def test_a_worker_of_an_older_pombo_is_shown(page: httpx.Client, sync_redis: Red
     """What it does not tell is a dash."""
     beat(sync_redis)
     assert "host pid 1 alive 8 – – – 0.1.0 –" in text(page, "/workers")
+
+
+def test_partitions_that_nobody_holds_are_told(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
+    """By source: how many there are, how many hold events, and whose they are."""
+    add(redis_url, "bot")
+    beat(sync_redis)
+    of = KEYS.of("bot")
+    sync_redis.hset(of.ledger, mapping={"accepted": 3, "queued": 3})
+    for partition, owner in enumerate(("host-1-abc", "host-1-abc", "gone")):
+        sync_redis.xadd(of.stream(partition), {"b": "x"})
+        sync_redis.set(of.lease(partition), f"{owner}:1")
+    shown = text(page, "/workers")
+    assert "bot 8 3 1 1" in shown
+    assert "Nobody holds 1 partitions with events" in shown
 
 
 def test_without_workers_the_page_says_what_to_start(page: httpx.Client) -> None:
@@ -237,7 +266,7 @@ def test_pages_say_that_redis_is_away_and_recover() -> None:
         assert (503, True) == (answer.status_code, "Try again" in answer.text)
         told = client.get("/healthz").json()
         assert (True, True) == (told["ok"], "away_since" in told["redis"])
-        assert 503 == client.get("/metrics").status_code
+        assert "pombo_redis_up 0.0" in client.get("/metrics").text
         server.restart()
         beat_of(server)
         running.clock.by += TICK_S

@@ -9,7 +9,7 @@ from redis.exceptions import ConnectionError, RedisError
 from ops.console.rig import Ahead
 from ops.top.looks import look, view
 from pombo.ops.console.live import Hub
-from pombo.ops.console.poller import STALE_S, TICK_S, Poller, Seen, tick
+from pombo.ops.console.poller import SHARE, STALE_S, TICK_S, Poller, Seen, tick
 
 
 class Redis:
@@ -18,10 +18,12 @@ class Redis:
     def __init__(self) -> None:
         self.looks = 0
         self.away: RedisError | None = None
+        self.takes: Callable[[], None] = lambda: None
 
     async def read(self) -> Seen:
         self.looks += 1
         await asyncio.sleep(0)
+        self.takes()
         if self.away:
             raise self.away
         done = 100 * self.looks
@@ -57,6 +59,23 @@ def test_however_many_ask_one_look_serves_them(redis: Redis, clock: Ahead) -> No
         await asyncio.gather(*(polling.reading() for _ in range(100)))
         assert 1 == redis.looks
         clock.by += TICK_S
+        await polling.reading()
+        assert 2 == redis.looks
+
+    run(work)
+
+
+def test_a_look_that_takes_long_is_not_followed_at_once(redis: Redis, clock: Ahead) -> None:
+    """With thousands of sources Redis is looked at a fifth of the time at most."""
+
+    async def work() -> None:
+        polling = poller(redis, clock)
+        redis.takes = lambda: setattr(clock, "by", clock.by + 3)
+        await polling.reading()
+        clock.by += 2 * SHARE
+        await polling.reading()
+        assert 1 == redis.looks
+        clock.by += 5 * SHARE
         await polling.reading()
         assert 2 == redis.looks
 

@@ -106,7 +106,7 @@ def test_every_form_that_posts_carries_the_token() -> None:
 def test_no_script_evaluates_text(script: Path) -> None:
     """Nor writes what came from a server as markup."""
     assert [] == re.findall(
-        r"\beval\(|new Function|innerHTML|outerHTML|document\.write|insertAdjacentHTML", script.read_text("utf-8")
+        r"\beval\(|new Function|\.innerHTML|\.outerHTML|document\.write|insertAdjacentHTML", script.read_text("utf-8")
     )
 
 

@@ -313,6 +313,13 @@ def test_a_source_is_removed(operator: httpx.Client, redis_url: str) -> None:
     assert [("Ana", "sources.remove", "bot")] == deeds(redis_url)
 
 
+def test_a_forms_address_leads_back(operator: httpx.Client, redis_url: str) -> None:
+    """Who loads the address of a form that came back with errors sees the source."""
+    add(redis_url)
+    for form in ("settings", "key", "intake", "remove"):
+        assert "/sources/bot" == operator.get(f"/sources/bot/{form}").headers["location"]
+
+
 # -- who may what --
 
 ACTS = ("-/add", "bot/pause", "bot/resume", "bot/settings", "bot/key", "bot/intake", "bot/test", "bot/remove")
@@ -366,3 +373,14 @@ def test_while_redis_is_away_the_last_figures_are_shown() -> None:
             assert 503 == client.get("/sources/other").status_code
             server.restart()
             until(lambda: client.get("/sources/other").status_code == 404, "an answer when it is back")
+
+
+def test_what_was_done_is_seen_at_once(operator: httpx.Client, redis_url: str) -> None:
+    """A source that was just added is everywhere, its charts included, and one that was removed nowhere."""
+    assert [] == names(operator.get("/sources"))
+    send(operator, "/sources/-/add", **(usual() | {"name": "bot", "write_key": KEY}))
+    assert ["bot"] == names(operator.get("/sources"))
+    add(redis_url, "other", OTHER)
+    assert [200, 404] == [operator.get(f"/overview/history?source={name}").status_code for name in ("other", "nobody")]
+    send(operator, "/sources/bot/remove", confirm="bot")
+    assert ["other"] == names(operator.get("/sources"))

@@ -83,7 +83,11 @@ def test_an_export_holds_the_very_bytes(payload: bytes, reason: str) -> None:
         ({"payload": 7, "payload_encoding": "text"}, "its payload cannot be read as 'text'"),
         ({"payload": "%", "payload_encoding": "base64"}, "its payload cannot be read as 'base64'"),
         ({"payload_encoding": "rot13"}, "its payload cannot be read as 'rot13'"),
+        ({"reason": "bored"}, "its reason is none that this pombo knows"),
         ({"history": "none"}, "its history is str"),
+        ({"history": [7]}, "its history holds what is no attempt"),
+        ({"history": [{"at": 7, "outcome": "x"}]}, "its history holds what is no attempt"),
+        ({"history": [{"at": "now"}]}, "its history holds what is no attempt"),
     ],
 )
 def test_lines_that_hold_no_letter_are_told(change: dict[str, Any], words: str) -> None:

@@ -3,12 +3,17 @@ from contextlib import suppress
 import pytest
 from redis.asyncio import Redis
 
-from pombo.shared.deadletters import PAGE, Filter
+from pombo.shared.deadletters import Filter
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
 from pombo.worker.jobs.discards import Discard
 from pombo.worker.jobs.frame import Desk
-from support.jobs import KeptJob, KilledError, bury, numbered
+from pombo.worker.jobs.pace import page_size
+from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered
+
+RATE = 20.0
+STEP = page_size(RATE)
+"""Letters in a step at that rate, so that few are many steps."""
 
 
 async def test_all_that_is_wanted_goes(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -33,22 +38,26 @@ async def test_batches_count_their_events(redis: Redis, keys: Keys, of: SourceKe
     assert "2 dead letters discarded, 8 events in all" == result["sentence"]
 
 
-@pytest.mark.parametrize("limit", [None, PAGE - 7, PAGE + 7])
+@pytest.mark.parametrize("limit", [None, STEP - 1, STEP + 1])
 @pytest.mark.parametrize("dies_at", range(1, 9))
 async def test_cut_off_anywhere_it_goes_on(
     redis: Redis, keys: Keys, of: SourceKeys, *, dies_at: int, limit: int | None
 ) -> None:
     """Wherever runs were killed, the counts and the limit are those of one that was not."""
     await bury(redis, of, "x", reason="corrupt", events=3)
-    await bury(redis, of, *numbered(PAGE + 20))
+    await bury(redis, of, *numbered(STEP + 2))
     job = KeptJob(dies_at=dies_at)
     for _ in range(3):
         with suppress(KilledError):
-            await Discard(Desk(redis=redis, keys=keys, job=job), "bot", Filter(), limit=limit).run()
+            await Discard(
+                Desk(redis=redis, keys=keys, job=job, clock=JumpingClock()), "bot", Filter(), limit=limit, rate=RATE
+            ).run()
         job = job.again(dies_at=dies_at)
-    result = await Discard(Desk(redis=redis, keys=keys, job=job.again()), "bot", Filter(), limit=limit).run()
-    letters = PAGE + 21 if limit is None else limit
+    result = await Discard(
+        Desk(redis=redis, keys=keys, job=job.again(), clock=JumpingClock()), "bot", Filter(), limit=limit, rate=RATE
+    ).run()
+    letters = STEP + 3 if limit is None else limit
 
     assert letters + 2 == result["discarded"]
-    assert PAGE + 21 - letters == await redis.xlen(of.dead)
+    assert STEP + 3 - letters == await redis.xlen(of.dead)
     assert (await read_ledger(redis, of)).discarded == result["discarded"]

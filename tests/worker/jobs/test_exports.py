@@ -14,9 +14,13 @@ from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
 from pombo.worker.jobs.exports import Export
 from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
+from pombo.worker.jobs.pace import page_size
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered, queued
 
 FILE = "letters.ndjson"
+RATE = 20.0
+STEP = page_size(RATE)
+"""Letters in a step at that rate, so that few are many steps."""
 
 
 @pytest.fixture
@@ -66,14 +70,14 @@ async def test_cut_off_anywhere_it_goes_on(
     redis: Redis, keys: Keys, of: SourceKeys, folder: Path, *, dies_at: int, discards: bool
 ) -> None:
     """Wherever runs were killed, each letter is in the file once, and discarded once if that is wanted."""
-    ids = numbered(2 * PAGE + 20)
+    ids = numbered(2 * STEP + 2)
     await bury(redis, of, *ids)
     job = KeptJob(dies_at=dies_at)
     for more in (3, 2):
         with suppress(KilledError):
-            await run(redis, keys, folder, job, discards=discards)
+            await run(redis, keys, folder, job, discards=discards, rate=RATE)
         job = job.again(dies_at=more)
-    result = await run(redis, keys, folder, job.again(), discards=discards)
+    result = await run(redis, keys, folder, job.again(), discards=discards, rate=RATE)
 
     assert ids == ids_in(folder / FILE)
     assert (len(ids), len(ids) * discards) == (result["letters"], result["removed"])

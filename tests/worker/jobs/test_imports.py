@@ -6,7 +6,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from pombo.shared.deadletters import PAGE, Filter, discard, read
+from pombo.shared.deadletters import Filter, discard, read
 from pombo.shared.errors import JobError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
@@ -14,9 +14,13 @@ from pombo.shared.registry import Registry
 from pombo.worker.jobs.exports import Export
 from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
 from pombo.worker.jobs.imports import Import
+from pombo.worker.jobs.pace import page_size
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered
 
 FILE = "letters.ndjson"
+RATE = 20.0
+STEP = page_size(RATE)
+"""Letters in a step at that rate, so that few are many steps."""
 
 
 async def exported(redis: Redis, keys: Keys, folder: Path, **options: Any) -> None:
@@ -60,15 +64,15 @@ async def test_cut_off_anywhere_it_goes_on(
     redis: Redis, keys: Keys, of: SourceKeys, tmp_path: Path, *, dies_at: int
 ) -> None:
     """Wherever runs were killed, each letter is put back once, and the counts say so."""
-    ids = numbered(2 * PAGE + 20)
+    ids = numbered(2 * STEP + 2)
     await bury(redis, of, *ids)
     await exported(redis, keys, tmp_path)
     job = KeptJob(dies_at=dies_at)
     for more in (2, 1):
         with suppress(KilledError):
-            await run(redis, keys, tmp_path, job)
+            await run(redis, keys, tmp_path, job, rate=RATE)
         job = job.again(dies_at=more)
-    result = await run(redis, keys, tmp_path, job.again())
+    result = await run(redis, keys, tmp_path, job.again(), rate=RATE)
 
     assert ids == await there(redis, keys)
     assert (len(ids), 0, 0) == tuple(result[name] for name in ("restored", "present", "bad"))

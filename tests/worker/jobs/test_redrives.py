@@ -226,6 +226,15 @@ async def test_a_step_that_an_older_pombo_noted_is_settled(redis: Redis, keys: K
     assert numbered(8, 1) == await queued(redis, of)
 
 
+async def test_a_limit_of_an_older_pombo_holds(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """What its job had moved counts, though it has no count of what was done."""
+    last = (await bury(redis, of, *numbered(9)))[-1]
+    meta = {"moved": 4, "skipped": 0, "unreadable": 0, "next": "-", "pending": None, "end": last}
+
+    assert (6, 0, 0) == await run(redis, keys, KeptJob(meta), limit=6)
+    assert numbered(2) == await queued(redis, of)
+
+
 async def test_a_job_that_is_to_stop_says_what_it_did(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """It ends between two steps, with exact counts and a sentence."""
     await bury(redis, of, *numbered(PAGE + 5))

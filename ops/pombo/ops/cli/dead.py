@@ -1,12 +1,12 @@
 """`pombo dead`: look into dead letters, send them again, delete them, or keep them elsewhere."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pombo.ops import wording
-from pombo.ops.cli import inputs, output
+from pombo.ops.cli import inputs, lettertables, output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.options import (
     ByJob,
@@ -39,8 +39,6 @@ ROWS = 50
 """Letters in a table, unless --limit says otherwise."""
 TIMEOUT_S = 60.0
 """How long one answer of Redis may take while letters are looked through."""
-_GROUP_COLUMNS = ("source", "group", "reason", ">letters", "newest", "event", "answer")
-_COLUMNS = ("id", "reason", "died", "event", "user", "answer")
 
 
 @group.command(
@@ -89,7 +87,7 @@ def list_(
     if as_json:
         run(document, timeout_s=TIMEOUT_S)
     else:
-        _show_letters(run(table, timeout_s=TIMEOUT_S), limit or ROWS, filtered=wanted != Filter())
+        lettertables.show_letters(run(table, timeout_s=TIMEOUT_S), limit or ROWS, filtered=wanted != Filter())
     if unreadable:
         letters = wording.plural(len(unreadable), "dead letter")
         output.note(f"warning: {letters} of another version of pombo left out; upgrade pombo here")
@@ -117,7 +115,7 @@ def groups(source: OfSource = None, as_json: Json = False) -> int:
     if as_json:
         output.write_json([one.describe() for one in found])
     elif found:
-        output.show_table(_GROUP_COLUMNS, [_group_row(one) for one in found], keep=("source", "group", "reason"))
+        lettertables.show_groups(found)
     else:
         output.say("No dead letters.")
     return 0
@@ -139,7 +137,7 @@ def show(
     if as_json:
         output.write_json(letter.show())
     else:
-        _show_letter(letter.show())
+        lettertables.show_letter(letter.show())
     return 0
 
 
@@ -372,47 +370,6 @@ def import_(
     from pombo.ops.cli.imports import import_from
 
     return import_from(file, source, dry_run=dry_run, as_json=as_json)
-
-
-def _show_letters(letters: "list[DeadLetter]", limit: int, *, filtered: bool) -> None:
-    if not letters:
-        output.say("No dead letters match." if filtered else "No dead letters.")
-        return
-    output.show_table(_COLUMNS, [_row(letter.describe()) for letter in letters[:limit]], keep=("id", "reason", "died"))
-    if len(letters) > limit:
-        output.say("", f"There are more than {limit:,}; filter them, or raise --limit.")
-
-
-def _row(letter: dict[str, Any]) -> tuple[object, ...]:
-    status, answer = letter["status"], letter["answer"]
-    told = " ".join(str(part) for part in (status, answer and answer[:60]) if part)
-    name = letter["event"] or letter["type"] or wording.plural(letter["events"], "event")
-    return (letter["id"], letter["reason"], output.brief(letter["died_at"]), name, letter["user"], told)
-
-
-def _group_row(one: "Group") -> tuple[object, ...]:
-    told = " ".join(str(part) for part in (one.status, one.answer) if part)
-    name = "of several" if one.other else one.event or one.type
-    return (one.source, one.fingerprint, one.reason, one.count, output.brief(one.last_at.isoformat()), name, told)
-
-
-def _show_letter(letter: dict[str, Any]) -> None:
-    from pombo.ops.remedies import remedy
-
-    payload, encoding, history = (letter.pop(name) for name in ("payload", "payload_encoding", "history"))
-    letter.pop("payload_raw", None)
-    for name in ("accepted_at", "died_at"):
-        letter[name] = output.local(letter[name])
-    output.show_fields(letter)
-    if history:
-        output.say("", "History")
-        output.show_table(
-            ("at", ">status", "outcome", "note"),
-            [(output.local(a["at"]), a["status"], a["outcome"], a.get("note")) for a in history],
-        )
-    output.say("", "What to do", remedy(letter["reason"]))
-    output.say("", "Event" if encoding == "json" else f"Payload ({encoding})")
-    output.write_json(payload)
 
 
 def _discarded(found: int, discarded: int, dry_run: bool) -> str:

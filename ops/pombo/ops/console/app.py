@@ -92,10 +92,7 @@ async def _metrics(request: Request) -> Response:
                 state.attempts.failed(address)
             words = "give POMBO_CONSOLE_TOKEN or POMBO_CONSOLE_VIEWER_TOKEN as `Authorization: Bearer TOKEN`\n"
             return PlainTextResponse(words, 401, headers={"WWW-Authenticate": "Bearer"})
-    try:
-        return Response(await asyncio.to_thread(generate_latest, state.metrics), media_type=CONTENT_TYPE_LATEST)
-    except RedisError as error:
-        return PlainTextResponse(f"# the metrics cannot be read now: {state.explain(error)}\n", 503)
+    return Response(await asyncio.to_thread(generate_latest, state.metrics), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _favicon(request: Request) -> Response:

@@ -19,6 +19,8 @@ async def deed(request: Request, what: str, subject: str, detail: Mapping[str, A
         detail: more of it, as JSON can tell it; no secrets, nobody's data.
     """
     state, session = state_of(request), session_of(request)
+    # What was done is to be seen at once.
+    state.poller.refresh()
     role: trail.Role = "operator" if session.operator else "viewer"
     return await trail.note(
         state.redis, state.keys, who=session.name, role=role, what=what, subject=subject, detail=detail

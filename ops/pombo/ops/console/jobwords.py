@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pombo.ops import wording
 from pombo.ops.jobboard import JobView
-from pombo.shared.clock import iso, moment
+from pombo.shared.clock import moment
 from pombo.shared.deadletters.letter import is_id, order
 from pombo.shared.settings import Settings
 
@@ -44,33 +45,46 @@ def counts(meta: Mapping[str, Any]) -> list[Count]:
     return [Count(name, words, int(meta[name])) for name, words in COUNTS.items() if meta.get(name)]
 
 
-def checkpoint(job: JobView) -> list[tuple[str, str]]:
-    """Where the job would go on after a crash, as labels and words."""
+class Mark(NamedTuple):
+    """One thing that a job knows of where it is."""
+
+    label: str
+    words: str
+    at: datetime | None = None
+    """The moment that the words end with."""
+
+
+def checkpoint(job: JobView) -> list[Mark]:
+    """What the job was told, and, until it finished, where it would go on after a crash."""
     meta = job.meta
-    told: list[tuple[str, str]] = []
+    told: list[Mark] = []
     if meta.get("throttle"):
-        told.append(("Rate asked for", f"at most {meta['throttle']:g} a second"))
-    if meta.get("phase"):
-        told.append(("Phase", _PHASES.get(str(meta["phase"]), str(meta["phase"]))))
+        told.append(Mark("Rate asked for", f"at most {meta['throttle']:g} a second"))
     if meta.get("file"):
-        told.append(("File", f"{meta['file']}, next line {meta.get('line', 1):,}"))
-    told += [(label, words) for label, name in _PLACES if (words := _place(str(meta.get(name) or "")))]
+        told.append(Mark("File", str(meta["file"])))
     if meta.get("bytes"):
-        told.append(("Written", wording.size(meta["bytes"])))
+        told.append(Mark("Written", wording.size(meta["bytes"])))
+    return told if job.status == "finished" else told + _place(meta)
+
+
+def _place(meta: Mapping[str, Any]) -> list[Mark]:
+    told: list[Mark] = []
+    if meta.get("phase"):
+        told.append(Mark("Phase", _PHASES.get(str(meta["phase"]), str(meta["phase"]))))
+    if meta.get("line"):
+        told.append(Mark("Next line", f"{meta['line']:,}"))
+    for label, name in (("Goes on behind", "next"), ("Goes up to", "end")):
+        if (at := _death(str(meta.get(name) or ""))) is not None:
+            told.append(Mark(label, "what died", at))
     if (pending := meta.get("pending")) and "ids" in pending:
-        told.append(("Under way", f"a step of {wording.plural(len(pending['ids']), 'letter')}"))
+        told.append(Mark("Under way", f"a step of {wording.plural(len(pending['ids']), 'letter')}"))
     return told
 
 
-_PLACES: Final = (("Goes on behind", "next"), ("Goes up to", "end"))
-
-
-def _place(stream_id: str) -> str:
-    """A place among the letters by the time of death; "" for the start."""
+def _death(stream_id: str) -> datetime | None:
+    """When the letter at a place died; None for the start."""
     bare = stream_id.removeprefix("(")
-    if not is_id(bare) or not order(bare)[0]:
-        return ""
-    return f"what died at {iso(moment(order(bare)[0]))}"
+    return moment(order(bare)[0]) if is_id(bare) and order(bare)[0] else None
 
 
 def file_here(settings: Settings, job: JobView) -> str | None:

@@ -18,6 +18,8 @@ from pombo.shared.clock import Clock, iso
 from pombo.shared.logs import get_logger
 
 TICK_S: Final = 2.0
+SHARE: Final = 4.0
+"""A look at very many sources takes long: so many times as long nobody looks again."""
 LOOKS: Final = 6
 """Looks remembered; rates are of the oldest and the newest, some ten seconds."""
 STALE_S: Final = 30.0
@@ -99,15 +101,20 @@ class Poller:
         self._looks: deque[Look] = deque(maxlen=LOOKS)
         self._guard = asyncio.Lock()
         self._tried = float("-inf")
+        self._pace_s = tick_s
         self.latest = Reading(clock.now())
         """The newest reading, as it is; `reading` sees that it is no older than a tick."""
 
     async def reading(self) -> Reading:
         """What is known now; raises nothing when Redis is away."""
         async with self._guard:
-            if self._clock.monotonic() - self._tried >= self._tick_s:
+            if self._clock.monotonic() - self._tried >= self._pace_s:
                 await self._look()
         return self.latest
+
+    def refresh(self) -> None:
+        """Have the next reading look again, whenever the last one was: something was just changed."""
+        self._tried = float("-inf")
 
     async def run(self) -> None:
         """Look once a tick while somebody watches, and tell the watchers."""
@@ -115,10 +122,10 @@ class Poller:
             await self._hub.watched.wait()
             reading = await self.reading()
             self._hub.tell(message("tick", orjson.dumps(tick(reading))))
-            await self._clock.sleep(self._tick_s)
+            await self._clock.sleep(self._pace_s)
 
     async def _look(self) -> None:
-        now = self._clock.now()
+        now, begun = self._clock.now(), self._clock.monotonic()
         try:
             seen = await self._read()
         except (RedisError, OSError) as error:
@@ -126,6 +133,7 @@ class Poller:
             return
         finally:
             self._tried = self._clock.monotonic()
+            self._pace_s = max(self._tick_s, SHARE * (self._tried - begun))
         if self.latest.away:
             log.info("redis.back", away_since=iso(self.latest.away.since))
         if self._looks and self._tried - self._looks[-1].at > STALE_S:

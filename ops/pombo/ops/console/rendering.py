@@ -140,7 +140,9 @@ def _flash(request: Request) -> tuple[str, str] | None:
 
 @cache
 def there(path: str) -> bool:
-    """Whether a page of this console serves the path; its query does not matter."""
+    """Whether a page of this console serves the path; its query does not matter. A part of the same page is there."""
+    if path.startswith("#"):
+        return True
     scope = {"type": "http", "method": "GET", "path": path.partition("?")[0].partition("#")[0], "headers": []}
     return any(route.matches(scope)[0] == Match.FULL for one in pages() for route in one.routes)
 

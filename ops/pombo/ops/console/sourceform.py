@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData
 
 from pombo.ops.amounts import parse_size, parse_span, size, span
+from pombo.ops.console.forms import text
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.sources import Source
 
@@ -125,7 +126,7 @@ def usual() -> dict[str, str]:
 def read(form: FormData, fields: Iterable[Field], name: str) -> Filled:
     """Read and check the fields of the source `name`; an empty one means its default."""
     wanted = list(fields)
-    filled = Filled({one.name: str(form.get(one.name, "")).strip()[:2000] for one in wanted})
+    filled = Filled({one.name: text(form, one.name)[:2000] for one in wanted})
     for one in wanted:
         try:
             filled.options[one.name] = _read(one, filled.values[one.name])

@@ -1,7 +1,8 @@
 """Sparks: the last quarter of an hour of many sources, small: what flows now, and a line of it."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,9 @@ FRESH_S: Final = 8.0
 """Seconds for which a spark is shown again: a sample is taken every ten."""
 KEPT: Final = 2000
 """Sparks kept, of some 2 kB each."""
+_NEVER: Final = (float("-inf"), None)
+_ABREAST: Final = 8
+"""Read at the same time."""
 MINUTE: Final = 6
 """Slots of the last full minute."""
 WIDTH, HEIGHT = 90, 22
@@ -54,27 +58,35 @@ class Sparks:
 
     def __init__(self, redis: Redis, keys: Keys, clock: Clock) -> None:
         self._redis, self._keys, self._clock = redis, keys, clock
-        self._known: OrderedDict[str, tuple[float, Spark]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, Spark | None]] = OrderedDict()
 
-    async def read(self, views: Iterable[SourceView]) -> dict[str, Spark]:
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def read(self, views: Sequence[SourceView]) -> dict[str, Spark]:
         """The sparks of some sources, by name; raises what the Redis client raises."""
-        now, found = self._clock.monotonic(), {}
-        for view in views:
-            key = f"{view.name} {view.source.incarnation}"
-            at, spark = self._known.get(key, (float("-inf"), None))
-            if spark is None or now - at >= FRESH_S:
-                spark = Spark.of(await read_history(self._redis, self._keys, [view.source], "15m"))
-                self._known[key] = now, spark
+        now, keys = self._clock.monotonic(), {view.name: _key(view) for view in views}
+        old = [view for view in views if now - self._known.get(keys[view.name], _NEVER)[0] >= FRESH_S]
+        for start in range(0, len(old), _ABREAST):
+            some = old[start : start + _ABREAST]
+            read = [read_history(self._redis, self._keys, [view.source], "15m") for view in some]
+            for view, history in zip(some, await asyncio.gather(*read), strict=True):
+                self._known[keys[view.name]] = now, Spark.of(history)
+        found = {name: self._known[key][1] for name, key in keys.items()}
+        for key in keys.values():
             self._known.move_to_end(key)
-            found[view.name] = spark
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
-        return found
+        return {name: spark for name, spark in found.items() if spark}
+
+
+def _key(view: SourceView) -> str:
+    return f"{view.name} {view.source.incarnation}"
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _rate(counts: Sequence[int | None], width_s: float) -> float | None:

@@ -5,6 +5,7 @@ same for the same user. When a browser stops to listen, the fleet is asked no mo
 """
 
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pombo.ops.console.live import message
 from pombo.ops.console.sessions import Session
 from pombo.ops.console.state import State
 from pombo.shared import tail
+from pombo.shared.deadletters.kind import normalised
 from pombo.shared.errors import PomboError
 from pombo.shared.secrets import Secrets
 from pombo.shared.sources import Source
@@ -35,6 +37,7 @@ WAITING: Final = 60
 """Events that are shown of those which wait."""
 REMEMBERED: Final = 2000
 """Waiting events that are not told twice."""
+_NOTE: Final = re.compile(r"[a-z_]+( [1-5]\d\d)?(?: |$)")
 GRANT_S: Final = 900
 """Seconds for which an operator who asked sees values."""
 
@@ -192,8 +195,14 @@ class Tailing:
         return {
             "at": round(seen.at.timestamp() * 1000), "fate": seen.fate, "id": seen.message_id, "type": seen.type,
             "event": seen.event, "user": seen.user or "" if granted else self._marks.of(seen.user),
-            "partition": seen.partition, "size": seen.size, "note": seen.note,
+            "partition": seen.partition, "size": seen.size, "note": seen.note if granted else quiet(seen.note),
         }  # fmt: skip
+
+
+def quiet(note: str) -> str:
+    """A dead event's reason and status, and of Segment's answer what is not about this event alone."""
+    told = _NOTE.match(note)
+    return note if told is None else f"{told[0]}{normalised(note[told.end() :])}"
 
 
 async def find(state: State, source: Source, message_id: str) -> list[tail.Seen]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from pombo.ops import wording
 from pombo.ops.console.state import State
 from pombo.shared.clock import moment
 from pombo.shared.flow import redis_now
@@ -54,7 +55,7 @@ async def read_due(state: State) -> list[Due]:
 
 def retention_due(source: str, seconds: float, oldest: datetime | None, now: datetime) -> Due:
     """When a source's retention has something to do next."""
-    kept = f"kept for {timedelta(seconds=seconds)}"
+    kept = f"kept for {wording.age(seconds)}"
     if oldest is None:
         return Due("retention", source, None, f"{kept}; there are none")
     at = oldest + timedelta(seconds=seconds)

@@ -120,7 +120,7 @@ _LETTERS: Final = Panel(
     "short",
     [Query(f"sum by (reason) (max by (source, reason) (pombo_dead_letters{MINE}))", "{{reason}}")],
     stacked=True,
-    console="/dead?source=$source",
+    console="/dead/$source",
 )
 _ROOM: Final = Panel(
     "Dead letters against their limit",

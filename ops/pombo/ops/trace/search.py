@@ -1,4 +1,6 @@
-"""The search for one event: reads only, cheap looks first, long streams in small steps.
+"""The search for one event: cheap looks first, long streams in small steps.
+
+It changes nothing, but that the table of the dead letters is made anew where it falls short.
 
 What moves while it is searched for moves one way: from the queue into flight, and from there to its end, or from
 the dead letters to the end of the queue. So letters are read before the queue, and who was nowhere is looked for

@@ -57,7 +57,7 @@ async def ready(redis: Redis, of: SourceKeys, source: str) -> Table | None:
 async def rebuild(redis: Redis, keys: Keys, source: str, progress: Progress = lambda _: None) -> bool:
     """Make the source's table anew from its dead letters, whatever it says; whether that could be done now.
 
-    It takes about 20 µs a letter. False means that somebody else is at it, or that Redis is full, or that a newer
+    It takes about 25 µs a letter. False means that somebody else is at it, or that Redis is full, or that a newer
     pombo keeps a table there.
     """
     of = keys.of(source)

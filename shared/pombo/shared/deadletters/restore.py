@@ -10,12 +10,13 @@ from redis.asyncio import Redis
 
 from pombo.shared.batches import partition_of
 from pombo.shared.clock import iso
-from pombo.shared.deadletters.letter import Attempt, DeadLetter, LetterHeader, is_id, told
+from pombo.shared.deadletters.letter import REASONS, Attempt, DeadLetter, LetterHeader, is_id, told
 from pombo.shared.deadletters.reader import fetch_each
 from pombo.shared.deadletters.rows import row_of
 from pombo.shared.errors import RestoreError, UnknownSourceError
 from pombo.shared.keys import Keys
 from pombo.shared.scripts import Argument, script
+from pombo.shared.shapes import SHAPES
 from pombo.shared.sources import Source
 
 MOST_LETTERS = 500
@@ -55,6 +56,10 @@ def exported(line: Mapping[str, Any]) -> DeadLetter:
         answer=_field(line, "answer", str | None, None), attempts=_field(line, "attempts", int, 0),
         history=_field(line, "history", list, []),
     )  # fmt: skip
+    if header.reason not in REASONS:
+        raise RestoreError("its reason is none that this pombo knows")
+    if not all(map(_is_attempt, header.history)):
+        raise RestoreError("its history holds what is no attempt")
     events = _field(line, "events", int, 1)
     if events < 0:
         raise RestoreError(f"it says {events} events")
@@ -158,8 +163,8 @@ def _types(letters: Sequence[DeadLetter]) -> str:
     """Events by type, as `dead_append.lua` reads them."""
     counts: dict[str, int] = {}
     for letter in letters:
-        kind = told(letter.event.get("type")) or ""
-        name = kind if kind.isascii() and kind.isalnum() else "unknown"
+        kind = letter.event.get("type")
+        name = kind if isinstance(kind, str) and kind in SHAPES else "unknown"
         counts[name] = counts.get(name, 0) + letter.events
     return ",".join(f"{name}={count}" for name, count in counts.items())
 
@@ -179,6 +184,14 @@ def _payload(line: Mapping[str, Any]) -> bytes:
     except ValueError:
         pass
     raise RestoreError(f"its payload cannot be read as {encoding!r}")
+
+
+def _is_attempt(one: Any) -> bool:
+    """Whether it has what every attempt has, so that it can be shown."""
+    if not isinstance(one, dict):
+        return False
+    kinds: dict[str, Any] = {"at": str, "outcome": str, "status": int | None, "note": str | None}
+    return {"at", "outcome"} <= one.keys() and all(isinstance(one.get(name), kind) for name, kind in kinds.items())
 
 
 def _field(line: Mapping[str, Any], name: str, kind: Any, default: Any) -> Any:

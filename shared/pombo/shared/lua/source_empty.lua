@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Remove a source's data, unless it holds events. From then on appends to it are refused as "unknown".
 --
--- KEYS  1 ledger   2 dead   3… the source's other keys: streams first, then flow, rate, ids, leases and records
+-- KEYS  1 ledger   2 dead   3… the source's other keys: streams first, then all that is no stream of events
 -- ARGV  1 number of streams   2 "1" to discard the events that it holds
 -- Returns  {"ok"}
 --          {"holds", queued, in flight, dead, entries stored}      nothing was removed

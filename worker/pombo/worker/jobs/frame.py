@@ -139,7 +139,9 @@ class Task(ABC):
         self.desk = desk
         self.source = source
         stored = desk.job.meta if desk.job else {}
-        first = {"kind": kind, "source": source, "done": 0, "total": None, "speed": None, "throttle": rate}
+        # Jobs of an older pombo count what they moved, and nothing else.
+        done = stored.get("moved", 0)
+        first = {"kind": kind, "source": source, "done": done, "total": None, "speed": None, "throttle": rate}
         self.meta: dict[str, Any] = {**first, **dict.fromkeys(self.counts, 0), **fresh, **stored}
         self.pace = Pace(rate, desk.clock, resumed=self.meta["done"] > 0, look=desk.look)
 

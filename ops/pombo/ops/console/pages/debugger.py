@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -14,19 +15,21 @@ from starlette.routing import Route
 
 from pombo.ops.console.cutjson import parsed
 from pombo.ops.console.deeds import deed
+from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.live import CrowdedError, EventStream
 from pombo.ops.console.masking import masked, masked_event
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import fragment, operator, page, url
 from pombo.ops.console.state import session_of, sources_of, state_of
-from pombo.ops.console.tailing import Grants, Marks, Tailing, Wanted, find
+from pombo.ops.console.tailing import Grants, Marks, Tailing, Wanted, find, quiet
 from pombo.ops.trace import Search
 from pombo.ops.webhook import curl_line
+from pombo.shared.deadletters.kind import normalised
 from pombo.shared.errors import PomboError, UnknownSourceError
 from pombo.shared.sources import Source
 from pombo.shared.tail import FATES, Seen
 
-nav = Nav("Debugger", "/debugger", "d", 30, "debugger")
+nav = Nav("Debugger", "/debugger", "b", 30, "debugger")
 
 TYPES: Final = ("track", "identify", "page", "screen", "group", "alias")
 LOOK: Final = "X-Pombo-Look"
@@ -101,12 +104,12 @@ async def event(request: Request) -> Response:
 async def reveal(request: Request) -> Response:
     """Grant an operator to see a source's values for a quarter of an hour, and show one event if one was named."""
     operator(request)
-    state, session, form = state_of(request), session_of(request), await request.form()
-    source = await _source(request, str(form.get("source", "")))
+    state, session, form = state_of(request), session_of(request), await read_form(request)
+    source = await _source(request, text(form, "source"))
     now = state.clock.now().timestamp()
     grant = Grants(state.secrets).give(session, source.name, now)
     await deed(request, "debugger.reveal", source.name)
-    message_id = str(form.get("id", ""))
+    message_id = text(form, "id")
     response = await _event(request, source, message_id, granted=True) if message_id else Response(status_code=204)
     response.headers["HX-Trigger"] = orjson.dumps({"revealed": {"source": source.name, "grant": grant}}).decode()
     return response
@@ -121,7 +124,8 @@ async def trace(request: Request) -> Response:
             places = await Search(state.redis, state.keys, source, message_id).run()
     except TimeoutError:
         return fragment(request, "debugger_trace.html", places=None, message_id=message_id, source=source)
-    return fragment(request, "debugger_trace.html", places=places, message_id=message_id, source=source)
+    told = [replace(place, answer=normalised(place.answer)) if place.answer else place for place in places]
+    return fragment(request, "debugger_trace.html", places=told, message_id=message_id, source=source)
 
 
 def _granted(request: Request, source: Source) -> bool:
@@ -144,11 +148,11 @@ async def _event(request: Request, source: Source, message_id: str, *, granted: 
     found = await find(state, source, message_id)
     latest = found[-1] if found else None
     user = latest.user or "" if latest else ""
+    shown = _payload(latest, granted=granted) if latest else {"payload": None, "raw": None}
     return fragment(
         request, "debugger_event.html", source=source, message_id=message_id, fates=found, seen=latest,
-        granted=granted, user=user if granted else Marks(state.secrets, source.name).of(user),
-        took_s=_took(found), letter=url("/dead", source=source.name, message_id=message_id),
-        **(_payload(latest, granted=granted) if latest else {"payload": None, "raw": None}),
+        granted=granted, user=user if granted else Marks(state.secrets, source.name).of(user), took_s=_took(found),
+        quiet=str if granted else quiet, letter=url("/dead", source=source.name, message_id=message_id), **shown,
     )  # fmt: skip
 
 

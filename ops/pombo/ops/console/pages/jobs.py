@@ -78,7 +78,8 @@ async def _context(request: Request) -> dict[str, Any]:
         trouble = why(state, error)
     return {
         "jobs": listing.jobs, "able": able, "due": due, "trouble": trouble, "before": before,
-        "open": [job for job in listing.jobs if not job.ended], "file_here": lambda job: file_here(state.settings, job),
+        "living": [job for job in listing.jobs if not job.ended],
+        "file_here": lambda job: file_here(state.settings, job),
         "next": listing.next and url("/jobs", before=listing.next), "first": before and "/jobs",
     }  # fmt: skip
 

@@ -18,12 +18,17 @@ from pombo.ops.console.rendering import fragment, page
 from pombo.ops.console.state import State, state_of
 from pombo.ops.overview import SourceView, read_source
 from pombo.ops.top.rates import Rates, Row
-from pombo.shared.errors import UnknownSourceError
+from pombo.shared.errors import PomboError
 from pombo.shared.flow import redis_now
 from pombo.shared.history import Width
 from pombo.shared.ledger import COUNTERS
 
 nav = Nav("Overview", "/", "o", 10, "overview")
+
+ROWS = 50
+"""Sources shown; the others are on their own page."""
+PROBLEMS = 8
+"""Shown at once; the others unfold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +77,17 @@ async def history(request: Request) -> Response:
     reading = await state.poller.reading()
     views = reading.overview.sources if reading.overview else {}
     name = asked.get("source", "")
-    wanted = views.values() if not name else [views.get(name) or await _newcomer(state, name)]
-    found = await state.charts.history(wanted, span)
+    some = [views.get(name) or await _newcomer(state, name)] if name else views.values()
+    found = await state.charts.history(some, span)
     return Response(orjson.dumps(found.describe()), media_type="application/json")
 
 
 async def _newcomer(state: State, name: str) -> SourceView:
-    """A source that was added since the last look.
-
-    Raises:
-        HTTPException: there is none.
-    """
+    """A source that the last look did not find: it may have been added since."""
     try:
         source = await state.registry.get(name)
-    except UnknownSourceError as error:
-        raise HTTPException(404, str(error)) from None
+    except PomboError:
+        raise HTTPException(404, f"there is no source {name!r}") from None
     return await read_source(state.redis, state.keys, source, await redis_now(state.redis))
 
 
@@ -96,6 +97,7 @@ async def _context(request: Request) -> dict[str, Any]:
     found = reading.problems
     fresh, drain_s = await _lately(request, reading)
     return {
+        "most_rows": ROWS, "most_problems": PROBLEMS,
         "fresh": fresh, "drain_s": drain_s,
         "rows": rows, "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
         "urgent": [one for one in found if one.severity != "note"],

@@ -8,13 +8,14 @@ import orjson
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pombo.ops.closeup import Closeup, read_closeup
 from pombo.ops.console import sourceform
 from pombo.ops.console.charts import freshness
 from pombo.ops.console.deeds import deed
+from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.poller import Away, Reading
 from pombo.ops.console.rendering import fragment, page, redirect
 from pombo.ops.console.sparks import Spark
@@ -114,6 +115,7 @@ async def _page(
     *,
     status: int = 200,
     filled: sourceform.Filled | None = None,
+    seen: str = "",
     key_error: str = "",
     remove_error: str = "",
     intake_key: str = "",
@@ -124,7 +126,7 @@ async def _page(
     return page(
         request, "source.html", status=status, **_moving(near), sections=sourceform.SECTIONS,
         values=filled.values if filled else values, errors=filled.errors if filled else {},
-        seen=_seen(request, values, await _given(request) if filled else None),
+        seen=seen or orjson.dumps(values).decode(),
         key_problem="" if near.reading.away else await _key_problem(state, name), key_error=key_error,
         remove_error=remove_error, intake_key=intake_key, curl=curl_line(),
     )  # fmt: skip
@@ -179,10 +181,11 @@ async def set_(request: Request) -> Response:
     """Change what somebody changed in the form."""
     state, name = state_of(request), request.path_params["name"]
     await _source(state, name)
-    form = await _given(request)
+    form = await read_form(request)
+    seen = text(form, "seen")
     filled = sourceform.read(form, sourceform.FIELDS.values(), name)
     if not filled.errors:
-        options = sourceform.changes(filled, _before(str(form.get("seen", ""))))
+        options = sourceform.changes(filled, _before(seen))
         if not options:
             return redirect(request, f"/sources/{name}", "nothing was changed", "note")
         try:
@@ -194,16 +197,7 @@ async def set_(request: Request) -> Response:
             await deed(request, "sources.set", name, sourceform.told(options))
             labels = ", ".join(sourceform.FIELDS[one].label.lower() for one in options)
             return redirect(request, f"/sources/{name}", f"{name}: {labels} changed; workers follow within a second")
-    return await _page(request, status=422, filled=filled)
-
-
-async def _given(request: Request) -> Any:
-    return await request.form()
-
-
-def _seen(request: Request, values: dict[str, str], form: Any) -> str:
-    """What the fields had when the form was first shown, so that only what somebody changed is set."""
-    return str(form.get("seen", "")) if form is not None else orjson.dumps(values).decode()
+    return await _page(request, status=422, filled=filled, seen=seen)
 
 
 def _before(text: str) -> dict[str, str]:
@@ -221,9 +215,9 @@ async def rotate(request: Request) -> Response:
     """Replace its write key, which ends its park."""
     state, name = state_of(request), request.path_params["name"]
     await _source(state, name)
-    form = await _given(request)
-    key = str(form.get("write_key", "")).strip()
-    force = bool(form.get("force"))
+    form = await read_form(request)
+    key = text(form, "write_key")
+    force = bool(text(form, "force"))
     try:
         warnings = await state.registry.rotate_key(name, key, force=force)
     except PomboError as error:
@@ -268,9 +262,9 @@ async def remove(request: Request) -> Response:
     """Remove it, if its name was typed, and if it is empty or what it holds is to go too."""
     state, name = state_of(request), request.path_params["name"]
     await _source(state, name)
-    form = await _given(request)
-    discard = bool(form.get("discard"))
-    if str(form.get("confirm", "")).strip() != name:
+    form = await read_form(request)
+    discard = bool(text(form, "discard"))
+    if text(form, "confirm") != name:
         return await _page(request, status=422, remove_error=f"type {name} to confirm; nothing was removed")
     try:
         await state.registry.remove(name, discard=discard)
@@ -279,6 +273,11 @@ async def remove(request: Request) -> Response:
         return await _page(request, status=422, remove_error=words)
     await deed(request, "sources.remove", name, {"discard": True} if discard else None)
     return redirect(request, "/sources", f"{name} was removed")
+
+
+async def back(request: Request) -> Response:
+    """To the source: somebody loaded the address to which a form was sent."""
+    return RedirectResponse(f"/sources/{request.path_params['name']}", 303)
 
 
 _AT: Final = "/sources/{name}"
@@ -292,4 +291,5 @@ routes = [
     Route(f"{_AT}/intake", rotate_intake, methods=["POST"]),
     Route(f"{_AT}/test", test, methods=["POST"]),
     Route(f"{_AT}/remove", remove, methods=["POST"]),
+    *[Route(f"{_AT}/{form}", back, methods=["GET"]) for form in ("settings", "key", "intake", "remove")],
 ]

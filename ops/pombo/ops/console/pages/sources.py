@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from pombo.ops.console import sourceform
 from pombo.ops.console.deeds import deed
+from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.poller import Reading
 from pombo.ops.console.rendering import fragment, operator, page, url
@@ -106,8 +107,8 @@ async def form(request: Request) -> Response:
 
 async def add(request: Request) -> Response:
     """Add a source, and show its intake key: this once."""
-    state, given = state_of(request), await request.form()
-    name, key = str(given.get("name", "")).strip(), str(given.get("write_key", "")).strip()
+    state, given = state_of(request), await read_form(request)
+    name, key = text(given, "name"), text(given, "write_key")
     fields = [sourceform.PARTITIONS, *sourceform.FIELDS.values()]
     filled = sourceform.read(given, fields, name)
     if not filled.errors.get("write_key"):

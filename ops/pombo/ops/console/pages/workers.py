@@ -1,6 +1,8 @@
 """Workers: who delivers, how much of it, and who has fallen silent."""
 
-from typing import Any
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,6 +11,7 @@ from starlette.routing import Route
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import fragment, page
 from pombo.ops.console.state import state_of
+from pombo.ops.overview import SourceView
 
 nav = Nav("Workers", "/workers", "w", 60, "workers")
 
@@ -23,16 +26,40 @@ async def live(request: Request) -> Response:
     return fragment(request, "workers_live.html", **await _context(request))
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A source's partitions: how many it has, how many hold events, and of these how many nobody who lives holds."""
+
+    name: str
+    partitions: int
+    busy: int
+    orphaned: int
+    owners: int
+    """Living workers among which the busy ones are."""
+
+    @classmethod
+    def of(cls, view: SourceView, live: Set[str]) -> Self:
+        """Count the heads of a source."""
+        owners = [head.owner for head in view.heads]
+        orphaned = sum(owner not in live for owner in owners)
+        return cls(view.name, view.source.partitions, len(owners), orphaned, len({*owners} & live))
+
+
 async def _context(request: Request) -> dict[str, Any]:
     reading = await state_of(request).poller.reading()
     overview = reading.overview
     workers = overview.workers if overview else []
     now = overview.now if overview else 0
+    alive = [worker for worker in workers if worker.alive(now)]
+    live = {worker.id for worker in alive}
+    shares = [Share.of(view, live) for view in overview.sources.values()] if overview else []
     return {
-        "reading": reading, "overview": overview, "now_ms": now,
+        "reading": reading, "overview": overview, "now_ms": now, "alive": alive,
         "workers": sorted(workers, key=lambda worker: (worker.alive(now), worker.host or "", worker.id)),
-        "alive": [worker for worker in workers if worker.alive(now)],
-        "heads": sum(len(view.heads) for view in overview.sources.values()) if overview else 0,
+        "shares": sorted(shares, key=lambda share: (-share.orphaned, -share.busy, share.name)),
+        "held": sum(worker.partitions for worker in alive), "in_flight": sum(worker.in_flight or 0 for worker in alive),
+        "memory": sum(worker.memory or 0 for worker in alive), "takeovers": sum(one.takeovers or 0 for one in alive),
+        "orphaned": sum(share.orphaned for share in shares),
     }  # fmt: skip
 
 

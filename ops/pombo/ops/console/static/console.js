@@ -269,6 +269,11 @@
   addEventListener("pagehide", () => { stream?.close(); stream = null; });
   addEventListener("pageshow", listen);
 
+  // Where the navigation is a strip that scrolls, show the page that this is.
+  const strip = $(".nav");
+  const current = $("[aria-current=page]", strip ?? document);
+  if (strip && current) strip.scrollLeft = current.offsetLeft - (strip.clientWidth - current.offsetWidth) / 2;
+
   window.pombo = { toast, morph, age, relative, exact, tellTimes };
   tellTimes();
   themed();

@@ -48,13 +48,20 @@
     one.changed = true;
     return one;
   }
+  const fated = (one) => !fate || one.fate === fate;
   function forget() {
-    for (const id of events.keys()) {
-      if (events.size <= (frozen ? 2 * MOST : MOST)) break;
-      if (!frozen?.has(id)) events.delete(id);
+    // Those of other fates may still come to the one that is looked for.
+    let [some, others] = [0, 0];
+    for (const one of events.values()) if (fated(one)) some += 1; else others += 1;
+    const most = frozen ? 2 * MOST : MOST;
+    for (const [id, one] of events) {
+      if (some <= most && others <= most) break;
+      if (frozen?.has(id) || (fated(one) ? some : others) <= most) continue;
+      events.delete(id);
+      if (fated(one)) some -= 1; else others -= 1;
     }
   }
-  const fits = (one) => (!fate || one.fate === fate) && (!frozen || frozen.has(one.id));
+  const fits = (one) => fated(one) && (!frozen || frozen.has(one.id));
 
   // -- what is shown --
 
@@ -126,8 +133,11 @@
     }
     table.hidden = !rows.size;
     none.hidden = rows.size > 0;
+    none.querySelector(".empty b").textContent = passed ? `None of ${passed.toLocaleString("en")} events seen is ${fate}` : sought() ? "Nothing fits yet" : "Waiting for events";
+    none.querySelector(".first").hidden = passed > 0 || sought();
     tell();
   }
+  const sought = () => Boolean(field.value.trim() || type.value);
   function tell(words, severity) {
     const counts = [];
     if (passed) counts.push(`${passed.toLocaleString("en")} seen`);

@@ -9,12 +9,10 @@ import asyncio
 import math
 import re
 import socket
-import struct
 import sys
 import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -30,13 +28,13 @@ from pombo.producer import Producer
 from pombo.shared.settings import Settings
 from support.browser import FLAGS, PROGRAMS, found_program
 from support.installation import Installation, until
+from support.png import squeezed
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "img"
 MINUTES = 15.0
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 MOST_BYTES = 150_000
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ZONE = "Europe/Lisbon"
 HOST = "relay-1"
 TOKEN = "a-token-for-pictures"
@@ -98,22 +96,6 @@ def strange(source: str, numbers: range) -> dict[str, Any]:
     return {"when": {"message_id": ids}, "answer": {"status": 400, "body": body}}
 
 
-def squeezed(png: bytes) -> bytes:
-    """The same picture, packed as tight as zlib can; the browser packs for speed."""
-    chunks, at = [], len(SIGNATURE)
-    while at < len(png):
-        (size,) = struct.unpack_from(">I", png, at)
-        chunks.append((png[at + 4 : at + 8], png[at + 8 : at + 8 + size]))
-        at += size + 12
-    packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9)
-    pixels = packer.compress(zlib.decompress(b"".join(data for kind, data in chunks if kind == b"IDAT")))
-    pixels += packer.flush()
-    kept = [(b"IHDR", dict(chunks)[b"IHDR"]), (b"IDAT", pixels), (b"IEND", b"")]
-    return SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in kept
-    )
-
-
 class Camera:
     """Takes pictures of a page, in both schemes."""
 
@@ -126,16 +108,19 @@ class Camera:
         Raises:
             ValueError: a picture is too large for a repository.
         """
+        taken: dict[Path, bytes] = {}
         for scheme in schemes:
             await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             await self._page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
             path = FOLDER / (f"{name}-{scheme}.png" if len(schemes) > 1 else f"{name}.png")
-            made = squeezed(await self._page.screenshot(animations="disabled", caret="hide"))
+            taken[path] = await self._page.screenshot(animations="disabled", caret="hide")
+        await self._page.emulate_media(color_scheme="light")
+        for path, picture in taken.items():
+            made = await asyncio.to_thread(squeezed, picture)
             if len(made) > MOST_BYTES:
                 raise ValueError(f"{path.name} has {len(made):,} bytes")
             path.write_bytes(made)
             print(f"{path.name}: {len(made):,} bytes", flush=True)
-        await self._page.emulate_media(color_scheme="light")
 
 
 async def disguise(route: Route) -> None:

@@ -27,7 +27,7 @@ SETTLE_MS = 30_000
 """What the machinery behind a page may take on a loaded machine of two cores."""
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PAGES = {
-    "/": "o", "/sources": "s", "/debugger": "b", "/dead": "d", "/jobs": "j", "/workers": "w", "/trail": "t",
+    "/": "o", "/sources": "s", "/debugger": "b", "/dead": "l", "/jobs": "j", "/workers": "w", "/trail": "t",
 }  # fmt: skip
 """The pages of the navigation, and the key that follows `g`."""
 

@@ -49,7 +49,7 @@ class Tabs:
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error}"))
+        page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error.stack or error}"))
         return page
 
     def _hear(self, message: ConsoleMessage) -> None:

@@ -110,8 +110,8 @@ class Camera:
             ValueError: a picture is too large for a repository.
         """
         taken: dict[Path, bytes] = {}
-        if await self._page.locator(".nav").count():
-            await self._page.wait_for_function("() => document.querySelector('.nav use').getBBox().width > 0")
+        if await self._page.locator("[data-theme-toggle]").count():
+            await self._page.wait_for_function("() => document.querySelector('[data-theme-toggle] use').getBBox().width > 0")
         for scheme in schemes:
             await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             await self._page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -302,10 +302,9 @@ async def main(minutes: float) -> None:
         talkers = {name: Talker(name, here.home, rate) for name, rate in ((SUPPORT, 45), (CAMPAIGN, 25))}
         for talker in talkers.values():
             talker.start()
-        url = here.console(TOKEN)
         try:
             await bad_day(here, minutes)
-            await photographed(lambda browser: visit(browser, here, url, talkers))
+            await photographed(lambda browser: visit(browser, here, talkers))
         finally:
             for talker in talkers.values():
                 talker.stop()
@@ -319,7 +318,7 @@ async def visitor(browser: Browser, **options: Any) -> Page:
     return await context.new_page()
 
 
-async def visit(browser: Browser, here: Installation, url: str, talkers: dict[str, Talker]) -> None:
+async def visit(browser: Browser, here: Installation, talkers: dict[str, Talker]) -> None:
     """Play the story."""
     url = here.console(TOKEN)
     await Story(here, url, browser, await visitor(browser, viewport=DESK), talkers).play()

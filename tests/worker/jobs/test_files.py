@@ -65,6 +65,16 @@ def test_a_draft_holds_what_was_written_and_nothing_behind(tmp_path: Path) -> No
         draft.complete(9)
 
 
+def test_a_draft_is_completed_as_it_was_noted(tmp_path: Path) -> None:
+    """What was written behind that is cut off, half a line or more; what is shorter is not complete."""
+    draft = Draft(tmp_path / "f")
+    draft.write(b"noted\nhalf a li", 0)
+    with pytest.raises(JobError, match="another file"):
+        draft.complete(16)
+    draft.complete(6)
+    assert b"noted\n" == (tmp_path / "f").read_bytes()
+
+
 def test_a_draft_follows_no_link(tmp_path: Path) -> None:
     """Whoever may write into the folder cannot have a file elsewhere overwritten."""
     (tmp_path / "precious").write_bytes(b"kept")

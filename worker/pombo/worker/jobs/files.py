@@ -78,7 +78,7 @@ class Draft:
         return at + len(data)
 
     def complete(self, size: int) -> None:
-        """Give it its name, for good.
+        """Give it its name, for good, without what is behind its first `size` bytes: a run wrote it and was cut off.
 
         Raises:
             JobError: it is not there, or cannot be renamed.
@@ -86,9 +86,9 @@ class Draft:
         with _explained(self.path):
             if self.path.exists() and not self.beside.exists():
                 done = self.path.stat().st_size == size
-            else:
+            elif done := self.beside.stat().st_size >= size:
+                self.write(b"", size)
                 self.beside.replace(self.path)
-                done = True
             _sync_folder(self.path.parent)
         if not done:
             raise JobError(f"{self.path} is there, but it is another file than this export; nothing was changed")

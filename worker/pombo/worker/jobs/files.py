@@ -15,6 +15,13 @@ import orjson
 
 from pombo.shared.errors import JobError
 
+LONGEST_LINE = 64 << 20
+"""Bytes of a line that is read: a record batch of 16 MB that cannot be read, as text or in Base64, has fewer."""
+MOST_BYTES = 8 << 20
+"""Of lines read at once, the last one apart."""
+_SKIPPED = 1 << 20
+"""Bytes of a longer line that are read at a time, to find its end."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -22,7 +29,7 @@ class Line(NamedTuple):
     """One line of an exported file."""
 
     text: bytes
-    """Without its line break."""
+    """Without its line break; of one that is too long its first byte alone, which is no JSON object."""
     end: int
     """The byte behind it."""
 
@@ -129,12 +136,17 @@ class Reading:
             yield cls(file, found.st_size)
 
     def lines(self, at: int, count: int) -> list[Line]:
-        """At most `count` lines from byte `at` on."""
+        """At most `count` lines from byte `at` on; fewer where they are long."""
         self.file.seek(at)
         found: list[Line] = []
-        while len(found) < count and (text := self.file.readline()):
-            at += len(text)
-            found.append(Line(text.rstrip(b"\r\n"), at))
+        size = 0
+        while len(found) < count and size < MOST_BYTES and (text := self.file.readline(LONGEST_LINE)):
+            if len(text) == LONGEST_LINE and not text.endswith(b"\n"):
+                text = text[:1]
+                while not self.file.readline(_SKIPPED).endswith(b"\n") and self.file.tell() < self.size:
+                    pass
+            size += len(text)
+            found.append(Line(text.rstrip(b"\r\n"), self.file.tell()))
         return found
 
 

@@ -111,7 +111,9 @@ class Camera:
         """
         taken: dict[Path, bytes] = {}
         if await self._page.locator("[data-theme-toggle]").count():
-            await self._page.wait_for_function("() => document.querySelector('[data-theme-toggle] use').getBBox().width > 0")
+            await self._page.wait_for_function(
+                "() => document.querySelector('[data-theme-toggle] use').getBBox().width > 0"
+            )
         for scheme in schemes:
             await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             await self._page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

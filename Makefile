@@ -7,7 +7,7 @@ HOURS ?= 8
 SLOTS_S ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup peers demo test chaos chaos-long mutants e2e reliability bench check format docs lock
+.PHONY: help setup peers demo test chaos chaos-long mutants e2e reliability pictures bench check format docs lock
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ reliability: setup ## try all that can go wrong (an hour), and write docs/reliab
 
 e2e: setup ## run real dialogues through real processes, with figures; SHAPE=tcp, unix, tls, sentinel or cluster
 	POMBO_TEST_SHAPE=$(SHAPE) $(BIN)/pytest -m "e2e and not chaos_long" -p no:randomly
+
+pictures: setup ## let bots talk for a quarter of an hour, and take the console's pictures for docs/img
+	PYTHONPATH=tests $(BIN)/python -m support.pictures
 
 bench: setup .venv/bench/.ready ## measure beside peers and limits (a quarter of an hour; ONLY=enqueue,call: parts); writes docs/benchmarks.md
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

@@ -133,17 +133,24 @@ class Watch:
         ]
         faults = judge(logs, rows, dead=self.stored.dead()).faults
         # Order holds within a bot: what another one offers too, or instead, may come from there first. And what is
-        # redriven goes last.
+        # redriven goes last. What Redis forgot while it was on its way, later events do not wait for.
         owners = {one.user: bot for bot in reversed(bots) for one in bot.offered}
         exempt = (
             self.redriven
             | self.excused
+            | (self.forgotten & self._overtaken_by_a_loss())
             | {one.message_id for bot in bots for one in bot.offered if owners[one.user] is not bot}
         )
         faults["lost"] = sorted(set(faults.get("lost", ())) - self.forgotten)
         faults["out_of_order"] = judge(logs, [row for row in rows if row["message_id"] not in exempt]).out_of_order
         for kind, found in faults.items():
             self.problems += [f"{kind.replace('_', ' ')}: {message_id}" for message_id in found]
+
+    def _overtaken_by_a_loss(self) -> set[str]:
+        """Ids that came first with a request that was under way when Redis lost something."""
+        first = dict(reversed(self.segment.arrivals))
+        spans = {one: (sending.begun_at, sending.arrived_at or self.world.now) for one, sending in first.items()}
+        return {one for one, (begun, came) in spans.items() if any(begun <= at <= came for at in self.forgot_at)}
 
     def _judge_bytes(self, bots: list[Bot]) -> None:
         bodies: dict[str, set[bytes]] = defaultdict(set)

@@ -139,7 +139,8 @@ def test_troubleshooting(world: World) -> None:
     typed = [line for line in told("troubleshooting.md") if not line.startswith(LASTING)]
     assert len(typed) > 20
     for line in typed:
-        if "redrive" in line or "region" in line:  # What follows shall still find the letter, and the simulator.
+        # What follows shall still find the letter, and the simulator; and nobody is there to edit.
+        if any(word in line for word in ("redrive", "region", "dead edit")):
             continue
         assert world.shell(line.replace("MESSAGE_ID", "m1").replace(" ID", f" {letters[0]['id']}")), line
     assert "delivered" in world.shell("pombo trace m1")

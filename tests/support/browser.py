@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize, async_playwright, expect
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -25,6 +25,11 @@ DESK: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 780}
 WAIT_MS = 20_000
 ZONE = "America/Sao_Paulo"
+
+
+def found_program() -> str | None:
+    """The browser of this machine, if there is one."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 class Tabs:
@@ -44,7 +49,7 @@ class Tabs:
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error}"))
+        page.on("pageerror", lambda error: self.troubles.append(f"thrown: {error.stack or error}"))
         return page
 
     def _hear(self, message: ConsoleMessage) -> None:
@@ -59,12 +64,13 @@ class Tabs:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    program = found_program()
     if program is None:
         what = "no browser to test with: apt install chromium"
         if os.environ.get("CI"):
             pytest.fail(what)
         pytest.skip(what)
+    expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
         made = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield made

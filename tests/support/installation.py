@@ -338,10 +338,18 @@ class Installation:
 
         return Gateway(child, until(address, "gateway"))
 
-    def console(self, port: int, viewer_token: str) -> Child:
-        """Start a console that viewers open with this token; it listens a moment later."""
-        env = {"POMBO_CONSOLE_VIEWER_TOKEN": viewer_token}
-        return self._start("console", "-m", "pombo.ops.cli", "console", "--port", str(port), env=env)
+    def console(self, token: str = "", viewer_token: str = "", *, port: int = 0) -> str:
+        """Start a console that these tokens open, on a free port unless told, and wait until it listens; its URL."""
+        tokens = {"POMBO_CONSOLE_TOKEN": token, "POMBO_CONSOLE_VIEWER_TOKEN": viewer_token}
+        env = {name: value for name, value in tokens.items() if value}
+        child = self._start("console", "-m", "pombo.ops.cli", "console", "--port", str(port), env=env)
+
+        def address() -> str:
+            assert child.lives, child.log.read_text()
+            found = re.search(r"is on (http://\S+)", child.output.read_text())
+            return found[1] if found else ""
+
+        return until(address, "console")
 
     def intake_key(self, source: str) -> str:
         """A new intake key of the source, in the place of the one before."""

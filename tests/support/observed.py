@@ -51,7 +51,7 @@ def observed(
         key = installation.intake_key(SOURCE)
         installation.set_env(POMBO_METRICS_PORT=str(worker_port))
         (worker,) = installation.workers(1)
-        installation.console(console_port, TOKEN)
+        installation.console(viewer_token=TOKEN, port=console_port)
         # From here on others may go another way to Redis.
         installation.set_env(POMBO_METRICS_PORT="0", POMBO_SPOOL_DIR=str(folder / "spool"), **gateway_env)
         gateway = installation.gateway()

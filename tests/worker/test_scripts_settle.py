@@ -459,3 +459,22 @@ async def test_full_redis_still_drains(stored: StoredSource) -> None:
         await stored.redis.config_set("maxmemory", "0")
     assert (3, 0, 0, 1, 0, 2) == await stored.ledger(*COUNTERS)
     await stored.assert_balanced()
+
+
+async def test_a_table_that_can_grow_no_more_stops_no_death(stored: StoredSource) -> None:
+    """A string has a greatest length, of 16 million letters; beyond, letters are found by their stream alone."""
+    await stored.append(0, ["a"], ["b"])
+    store = stored.store()
+    (part,) = await stored.claimed(store, 0, count=1)
+    await store.settle(None, [letter(part, 0)])
+    await stored.redis.config_set("proto-max-bulk-len", 1 << 20)
+    try:
+        await stored.redis.setrange(stored.of.dead_table, (1 << 20) - 4, b"full")
+        (part,) = await stored.claimed(store, 0, count=1)
+        assert [] == await store.settle(None, [letter(part, 0, "expired")])
+        assert not (await look(stored.redis, stored.of))[0].complete
+        found = await search(stored.redis, Keys(), "bot", Filter(reason="expired"))
+        assert [part.bodies[0]] == [one.payload for one in found.letters]
+    finally:
+        await stored.redis.config_set("proto-max-bulk-len", 512 << 20)
+    await stored.assert_balanced()

@@ -1,14 +1,16 @@
 """The console in a real browser: looks, keys, live figures, and no complaint of the browser's."""
 
+import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from redis import Redis
 
 from ops.console.rig import OPERATOR, Running
 from ops.console.test_pages import KEYS, add, beat
 from support.browser import PHONE, Tabs
+from support.pagechecks import CONTRASTS, TOO_WIDE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -67,6 +69,24 @@ async def test_the_span_of_the_charts_can_be_chosen(tab: Tabs, local: Running, i
     line = page.locator("[data-toggle=delivered]")
     await line.click()
     await expect(line).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize("p50", [0.0143, 0.0146, 0.0149, 0.145, 0.0009, 0.001, 1.45, 40.0, 1500.0])
+async def test_any_freshness_can_be_drawn(tab: Tabs, local: Running, installation: Redis, p50: float) -> None:
+    """The scale may begin anywhere: its foot is rounded, as the library would count from 0.0096 without end."""
+
+    async def doctored(route: Route) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        told |= {"p50": [p50 for _ in told["at"]], "p99": [2 * p50 for _ in told["at"]]}
+        await route.fulfill(response=answer, json=told)
+
+    page = await tab()
+    await page.route("**/overview/history*", doctored)
+    await page.goto(local.url)
+    words = f"{p50 * 1000:.0f} ms" if p50 < 0.0995 else ""
+    await expect(page.locator("[data-value=p50]")).to_contain_text(words or re.compile(r"\d (s|min)"))
+    await expect(page.locator("[data-chart=fresh] canvas")).to_have_count(1)
 
 
 async def test_keys_lead_everywhere(tab: Tabs, local: Running, installation: Redis) -> None:
@@ -168,43 +188,6 @@ async def test_text_can_be_read(tab: Tabs, local: Running, installation: Redis, 
     page = await open_page(tab, local, path, color_scheme=scheme)
     await expect(page.locator("h1")).to_be_visible()
     assert [] == await page.evaluate(CONTRASTS)
-
-
-TOO_WIDE = """() => [...document.querySelectorAll("body *")]
-  .filter((one) => one.getBoundingClientRect().right > innerWidth && !one.closest(".scroll, .nav, .visually-hidden"))
-  .map((one) => `${one.nodeName}.${one.className}: ${one.getBoundingClientRect().right}`)"""
-CONTRASTS = """() => {
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const parts = (text) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = text;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const linear = (one) => one / 255 <= 0.03928 ? one / 255 / 12.92 : ((one / 255 + 0.055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
-  const behind = (node) => {
-    for (let at = node; at; at = at.parentElement) {
-      const found = parts(getComputedStyle(at).backgroundColor);
-      if (found[3] === 255) return found;
-    }
-    return [255, 255, 255, 255];
-  };
-  const poor = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode.nodeValue.trim();
-    const node = walker.currentNode.parentElement;
-    const seen = node.checkVisibility({ opacityProperty: true, visibilityProperty: true });
-    if (!text || !seen || node.closest(".visually-hidden, script, svg")) continue;
-    const style = getComputedStyle(node);
-    const size = parseFloat(style.fontSize);
-    const [a, b] = [light(parts(style.color)), light(behind(node))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (size >= 24 || (size >= 18.6 && style.fontWeight >= 700) ? 3 : 4.5)) poor.push(`${text}: ${ratio}`);
-  }
-  return poor;
-}"""
 
 
 async def test_a_copied_command_is_told(tab: Tabs, local: Running, installation: Redis) -> None:

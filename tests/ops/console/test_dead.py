@@ -1,5 +1,6 @@
 """The list of dead letters: groups, filters, pages, and what is done with many."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,15 @@ def test_those_that_died_alike_are_a_group(redis_url: str, ana: httpx.Client) ->
     assert groups.index("message: bad item #") < groups.index("upstream")
     link = groups.partition('<a class="strong" href="')[2].partition('"')[0].replace("&amp;", "&")
     assert ["a2", "a1", "a0"] == listed(ana.get(link))
+
+
+@pytest.mark.parametrize(("reason", "act"), [("rejected_by_segment", "Redrive…"), ("invalid", "Edit…")])
+def test_a_group_offers_what_helps(redis_url: str, ana: httpx.Client, reason: str, act: str) -> None:
+    """What Segment may take the next time can be redriven; what it never would has to be edited."""
+    add(redis_url, "bot")
+    put(redis_url, letter("m1", reason))
+    groups = ana.get("/dead").text.partition('aria-label="Table of groups"')[2].partition("</table>")[0]
+    assert [act] == re.findall(r"\w+…(?=</a>)", groups)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pombo.shared.deadletters import (
     rebuild,
     search,
 )
-from pombo.shared.deadletters.rebuild import WORTH, Draft
+from pombo.shared.deadletters.rebuild import WORTH, Draft, LargeError
 from pombo.shared.deadletters.table import State, look
 from pombo.shared.keys import Keys, SourceKeys
 from support.letters import SOURCE, letter, open_source, put, put_old, take_old
@@ -184,6 +184,22 @@ async def test_a_full_redis_answers_without_a_table(redis: Redis, keys: Keys, of
         assert 2 == await discard(redis, keys, "bot", [one async for one in read(redis, keys, "bot")])
     finally:
         await redis.config_set("maxmemory", 0)
+
+
+async def test_more_letters_than_a_table_can_hold_are_found_without(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """A string has a greatest length; a draft that comes to it leaves nothing behind."""
+    await put_old(redis, keys, letter("m1"), letter("m2", "expired"))
+    draft = Draft(redis, of, NAME)
+    assert await draft.begin()
+    await redis.config_set("proto-max-bulk-len", 1 << 20)
+    try:
+        await redis.setrange(of.dead_draft[0], (1 << 20) - 4, b"full")
+        with pytest.raises(LargeError):
+            await draft.step()
+        assert 0 == await redis.exists(*of.dead_draft)
+    finally:
+        await redis.config_set("proto-max-bulk-len", 512 << 20)
+    assert ["m2"] == await ids(redis, keys, Filter(reason="expired"))
 
 
 async def test_a_full_redis_keeps_its_table_right(redis: Redis, keys: Keys, of: SourceKeys) -> None:

@@ -24,6 +24,7 @@ from pombo.shared.deadletters import (
     restore_steps,
     search,
 )
+from pombo.shared.deadletters.restore import MOST_EVENTS, MOST_LETTERS
 from pombo.shared.errors import RestoreError, UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
@@ -77,10 +78,15 @@ def test_an_export_holds_the_very_bytes(payload: bytes, reason: str) -> None:
         ({"id": None}, "its id is NoneType"),
         ({"id": "bot"}, "its id is none of a dead letter"),
         ({"id": "bot/x-y"}, "its id is none of a dead letter"),
+        ({"id": f"bot/{'9' * 5000}-0"}, "its id is none of a dead letter"),
+        ({"id": "bot/18446744073709551615-0"}, "its id is none of a dead letter"),
         ({"reason": 7}, "its reason is int"),
         ({"partition": "0"}, "its partition is str"),
         ({"events": -1}, "it says -1 events"),
         ({"events": True}, "its events is bool"),
+        ({"reason": "corrupt", "events": 10**17}, "it says 100000000000000000 events"),
+        ({"payload_raw": '{"messageId":"m1"},{"messageId":"m2"}'}, "its payload is not one event"),
+        ({"payload_raw": '{"messageId":"m1'}, "its payload is not one event"),
         ({"payload": 7, "payload_encoding": "text"}, "its payload cannot be read as 'text'"),
         ({"payload": "%", "payload_encoding": "base64"}, "its payload cannot be read as 'base64'"),
         ({"payload_encoding": "rot13"}, "its payload cannot be read as 'rot13'"),
@@ -96,6 +102,14 @@ def test_lines_that_hold_no_letter_are_told(change: dict[str, Any], words: str) 
     told = line(DeadLetter("bot", "1-0", header(), body()))
     with pytest.raises(RestoreError, match=words):
         exported({**told, **change})
+
+
+async def test_the_most_events_that_a_line_may_say_are_counted(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """More would be rounded on the way into the ledger, or refused behind the letter."""
+    most = exported(line(DeadLetter("bot", "1-0", header("corrupt"), b"\x01?", MOST_EVENTS)))
+    await restore(redis, keys, SOURCE, [most] * MOST_LETTERS, session="s", sequence=1)
+    assert MOST_EVENTS * MOST_LETTERS == (await read_ledger(redis, of)).dead
+    assert (await read_ledger(redis, of)).balanced
 
 
 def test_a_line_without_a_payload_is_told() -> None:

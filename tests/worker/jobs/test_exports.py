@@ -102,6 +102,22 @@ async def test_what_was_written_without_being_noted_is_cut_off(
     assert ids == ids_in(folder / FILE)
 
 
+async def test_a_last_step_that_was_not_noted_is_cut_off(
+    redis: Redis, keys: Keys, of: SourceKeys, folder: Path
+) -> None:
+    """Letters that somebody took before the next run came are not in the file: an import would bring them back."""
+    ids = await bury(redis, of, *numbered(PAGE + 2))
+    job = KeptJob(dies_at=3)
+    with pytest.raises(KilledError):
+        await run(redis, keys, folder, job, discards=True)
+    await redis.xdel(of.dead, *ids[PAGE:])
+    result = await run(redis, keys, folder, job.again(), discards=True)
+
+    assert (PAGE, PAGE) == (result["letters"], result["removed"])
+    assert numbered(PAGE) == ids_in(folder / FILE)
+    assert os.stat(folder / FILE).st_size == result["bytes"]
+
+
 async def test_a_file_that_was_begun_elsewhere_is_begun_anew(
     redis: Redis, keys: Keys, of: SourceKeys, folder: Path
 ) -> None:
@@ -167,6 +183,25 @@ async def test_a_disk_that_refuses_ends_it(redis: Redis, keys: Keys, of: SourceK
     with pytest.raises(JobError, match="POMBO_EXPORT_DIR"):
         await run(redis, keys, folder, discards=True)
     assert 1 == await redis.xlen(of.dead)
+
+
+async def test_a_disk_that_is_full_is_left_without_half_of_a_file(
+    redis: Redis, keys: Keys, of: SourceKeys, folder: Path
+) -> None:
+    """An hourly retention would leave one an hour, with people's data in it."""
+    await bury(redis, of, *numbered(PAGE + 3))
+
+    class Filling(KeptJob):
+        def save_meta(self) -> None:
+            super().save_meta()
+            if self.meta["letters"]:
+                (folder / f".{FILE}.part").unlink()
+                (folder / f".{FILE}.part").symlink_to("/dev/full")
+
+    with pytest.raises(JobError, match="POMBO_EXPORT_DIR"):
+        await run(redis, keys, folder, Filling(), discards=True)
+    assert [] == [*folder.iterdir()]
+    assert PAGE + 3 == await redis.xlen(of.dead)
 
 
 async def test_a_cancelled_export_leaves_no_half_of_a_file(

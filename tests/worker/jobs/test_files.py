@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pombo.shared.errors import JobError
-from pombo.worker.jobs.files import Draft, Reading
+from pombo.worker.jobs.files import LONGEST_LINE, MOST_BYTES, Draft, Reading
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,21 @@ def test_lines_are_read_from_any_byte(tmp_path: Path) -> None:
         assert [] == reading.lines(10, 9)
 
 
+def test_no_line_fills_the_memory(tmp_path: Path) -> None:
+    """One that no export wrote is passed over to its end; of long ones, fewer are read at once."""
+    with (tmp_path / "f").open("wb") as file:
+        file.write(b"a\n{")
+        file.truncate(2 + LONGEST_LINE + 3)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nbb\n" + b"x" * MOST_BYTES + b"\nc")
+    long = 2 + LONGEST_LINE + 4
+    with Reading.of(tmp_path, "f") as reading:
+        assert [(b"a", 2), (b"{", long), (b"bb", long + 3), (b"x" * MOST_BYTES, long + 4 + MOST_BYTES)] == [
+            *map(tuple, reading.lines(0, 9))
+        ]
+        assert [(b"c", long + 5 + MOST_BYTES)] == [*map(tuple, reading.lines(long + 4 + MOST_BYTES, 9))]
+
+
 def test_a_draft_holds_what_was_written_and_nothing_behind(tmp_path: Path) -> None:
     """Each write says from where on; only then the name is there."""
     draft = Draft(tmp_path / "f")
@@ -63,6 +78,16 @@ def test_a_draft_holds_what_was_written_and_nothing_behind(tmp_path: Path) -> No
     draft.complete(8)
     with pytest.raises(JobError, match="another file"):
         draft.complete(9)
+
+
+def test_a_draft_is_completed_as_it_was_noted(tmp_path: Path) -> None:
+    """What was written behind that is cut off, half a line or more; what is shorter is not complete."""
+    draft = Draft(tmp_path / "f")
+    draft.write(b"noted\nhalf a li", 0)
+    with pytest.raises(JobError, match="another file"):
+        draft.complete(16)
+    draft.complete(6)
+    assert b"noted\n" == (tmp_path / "f").read_bytes()
 
 
 def test_a_draft_follows_no_link(tmp_path: Path) -> None:

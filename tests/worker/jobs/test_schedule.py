@@ -9,10 +9,11 @@ from rq.serializers import JSONSerializer
 from pombo.shared.flow import redis_now
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.registry import Registry
+from pombo.shared.settings import Settings
 from pombo.worker.jobs.outages import SETTLED_MS
 from pombo.worker.jobs.queues import queue
 from pombo.worker.jobs.recovery import modest
-from pombo.worker.jobs.schedule import RETENTION_S, Schedule
+from pombo.worker.jobs.schedule import RETENTION_S, Schedule, Scheduler
 from support.jobs import JumpingClock, bury
 
 LONG_AGO_MS = 1_000_000
@@ -117,3 +118,35 @@ async def test_a_redrive_leaves_room_for_new_events(registry: Registry) -> None:
     """A tenth of the source's rate, and 100 a second at most."""
     added = [await registry.add(f"s{rate}", "k" * 32, rate=rate) for rate in (10, 1000, 9000, 0)]
     assert [1, 100, 100, 100] == [modest(one.source) for one in added]
+
+
+async def test_a_run_that_rq_forgot_is_over(
+    schedule: Schedule, redis: AsyncRedis, sync_redis: Redis, of: SourceKeys, *, registry: Registry, clock: JumpingClock
+) -> None:
+    """A week after its end nothing is stored of the last run, and the next is due all the same."""
+    await registry.set("bot", retention_s=3600)
+    await bury(redis, of, "a", died_ms=LONG_AGO_MS)
+    (first,) = await schedule.tick()
+    end(sync_redis, first)
+    job_of(sync_redis, first).delete()
+    clock.elapsed += RETENTION_S
+    (second,) = await schedule.tick()
+    assert first != second
+
+
+class BrokenJobs:
+    """A Redis of jobs that holds what nobody expects."""
+
+    def hget(self, name: str, key: str) -> bytes:
+        """Fail in a way that nobody foresaw."""
+        raise ValueError(f"{name} {key}")
+
+
+async def test_the_scheduler_outlives_what_nobody_foresaw(
+    redis: AsyncRedis, of: SourceKeys, registry: Registry, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that fails is told as such and is not the last."""
+    await registry.set("bot", redrive_after_outage=True)
+    monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
+    scheduler = Scheduler(BrokenJobs(), Settings())  # type: ignore[arg-type]
+    assert await asyncio.to_thread(scheduler.look)

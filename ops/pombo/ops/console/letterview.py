@@ -103,10 +103,13 @@ def indented(value: Any, options: int = 0) -> str:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The lines by which two events differ, as (`+`, `-` or ` `, text), with some around them; not what is locked."""
+    """The lines by which two events differ, as (`+`, `-` or ` `, text), without what is locked.
+
+    Some lines around them are told, too; `…` is what lies between.
+    """
     before, after = (indented(shallow(_open(event)), orjson.OPT_SORT_KEYS).splitlines() for event in (old, new))
-    lines = difflib.unified_diff(before, after, n=2, lineterm="")
-    return [(line[:1], line[1:]) for line in lines if not line.startswith(("---", "+++", "@@"))]
+    _, *lines = [*difflib.unified_diff(before, after, n=2, lineterm="")][2:] or [""]
+    return [(" ", "…") if line.startswith("@@") else (line[:1], line[1:]) for line in lines]
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -39,6 +39,8 @@ MAX_HISTORY = 20
 WINDOW = timedelta(hours=24)
 """For which Segment itself drops a second copy of a messageId, and no longer."""
 
+_DIGITS = 20
+"""Of the largest number in a stream id."""
 _EVENT_START = b'{"messageId":"'
 
 
@@ -249,7 +251,10 @@ def letter_of(source: str, entry: Any) -> DeadLetter:
 
 def is_id(stream_id: str) -> bool:
     """Whether it reads like `ms-seq`."""
-    return all(text.isascii() and text.isdigit() and int(text) < 1 << 64 for text in _halves(stream_id))
+    return all(
+        text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) < 1 << 64
+        for text in _halves(stream_id)
+    )
 
 
 def order(stream_id: str) -> tuple[int, int]:

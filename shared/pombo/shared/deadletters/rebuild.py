@@ -36,6 +36,8 @@ WORTH = 4096
 """Rows of letters that have left, from which on a table is made smaller, if it holds fewer of others."""
 MOST_GROUPS = 1000
 """As many as `lettertable.lua` makes."""
+MOST_ROWS = (512 << 20) // SIZE - 1
+"""In a table: Redis lets no string be longer. Of more letters, readers go by the stream."""
 TRIES = 5
 """Of one call, when others are in its way."""
 
@@ -48,7 +50,7 @@ log = get_logger("pombo.shared.deadletters")
 async def ready(redis: Redis, of: SourceKeys, source: str) -> Table | None:
     """The source's table, made anew if it does not tell all; None when there is none to be had now."""
     state, groups = await look(redis, of)
-    if not state.complete and state.known:
+    if not state.complete and state.known and state.letters <= MOST_ROWS:
         await _rebuild(redis, of, source)
         state, groups = await look(redis, of)
     return Table(redis, of, state, groups) if state.complete else None
@@ -58,11 +60,11 @@ async def rebuild(redis: Redis, keys: Keys, source: str, progress: Progress = la
     """Make the source's table anew from its dead letters, whatever it says; whether that could be done now.
 
     It takes about 25 µs a letter. False means that somebody else is at it, or that Redis is full, or that a newer
-    pombo keeps a table there.
+    pombo keeps a table there, or that there are more than `MOST_ROWS` letters.
     """
     of = keys.of(source)
     state, _ = await look(redis, of)
-    return state.known and await _rebuild(redis, of, source, progress)
+    return state.known and state.letters <= MOST_ROWS and await _rebuild(redis, of, source, progress)
 
 
 async def tidy(redis: Redis, of: SourceKeys, source: str) -> None:
@@ -102,7 +104,7 @@ async def _tried(redis: Redis, of: SourceKeys, source: str, fill: Callable[["Dra
                 return True
         except (LostError, TableMovedError):
             pass
-        except OutOfMemoryError:
+        except (OutOfMemoryError, LargeError):
             return False
     log.warning("letters.table_not_made", source=source)
     return False
@@ -110,6 +112,10 @@ async def _tried(redis: Redis, of: SourceKeys, source: str, fill: Callable[["Dra
 
 class LostError(Exception):
     """The draft is gone, or another; never leaves this package."""
+
+
+class LargeError(Exception):
+    """No table can hold so many rows; never leaves this package."""
 
 
 @dataclass(slots=True)
@@ -225,6 +231,8 @@ class Draft:
         reply = await self._call(moves or b"-", rows, tallies)
         if reply == b"lost":
             raise LostError
+        if reply == b"large":
+            raise LargeError
         return reply == b"ok"
 
     async def _call(self, moves: bytes | str, rows: bytes, tallies: dict[int, _Tally]) -> bytes:

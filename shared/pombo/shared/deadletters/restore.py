@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from pombo.shared.batches import partition_of
 from pombo.shared.clock import iso
-from pombo.shared.deadletters.letter import REASONS, Attempt, DeadLetter, LetterHeader, is_id, told
+from pombo.shared.deadletters.letter import REASONS, Attempt, DeadLetter, LetterHeader, is_id, order, told
 from pombo.shared.deadletters.reader import fetch_each
 from pombo.shared.deadletters.rows import row_of
 from pombo.shared.errors import RestoreError, UnknownSourceError
@@ -22,6 +22,10 @@ from pombo.shared.sources import Source
 MOST_LETTERS = 500
 MOST_BYTES = 4 << 20
 """Of letters put back in one step: a millisecond or two of the server."""
+MOST_EVENTS = 1_000_000_000
+"""In one letter: far more than a record batch holds, and the ledger can add them up without rounding."""
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999, in which a letter may say that it died."""
 SESSION_S = 30 * 24 * 3600
 """Seconds for which Redis remembers what an import has put back."""
 
@@ -48,7 +52,7 @@ def exported(line: Mapping[str, Any]) -> DeadLetter:
         RestoreError: the line tells of none; it says what is wrong.
     """
     source, _, stream_id = _field(line, "id", str, "").rpartition("/")
-    if not source or not is_id(stream_id):
+    if not source or not is_id(stream_id) or order(stream_id)[0] > LATEST_MS:
         raise RestoreError("its id is none of a dead letter (source/ms-seq)")
     header = LetterHeader(
         reason=_field(line, "reason", str, None), partition=_field(line, "partition", int, -1),
@@ -61,9 +65,13 @@ def exported(line: Mapping[str, Any]) -> DeadLetter:
     if not all(map(_is_attempt, header.history)):
         raise RestoreError("its history holds what is no attempt")
     events = _field(line, "events", int, 1)
-    if events < 0:
+    if not 0 <= events <= MOST_EVENTS:
         raise RestoreError(f"it says {events} events")
-    return DeadLetter(source, stream_id, header, _payload(line), events)
+    letter = DeadLetter(source, stream_id, header, _payload(line), events)
+    if letter.redrivable and not letter.event:
+        # Whatever stands there would go into a request as it is, beside other events.
+        raise RestoreError("its payload is not one event")
+    return letter
 
 
 def read_line(line: bytes) -> DeadLetter:

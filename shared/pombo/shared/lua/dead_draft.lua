@@ -7,7 +7,7 @@
 --       then per group in them: 1 number   2 letters   3 ms of the first and 4 of the newest   5 fingerprint
 --       6 description
 -- Returns  "ok", "busy" (somebody else's draft is there), "lost" (it is gone), "moved" (letters were taken away since:
---          read them again)
+--          read them again), "large" (Redis lets no string be longer: there can be no table)
 -- Cost  O(rows + groups). Refused by the server at maxmemory: whoever reads can do without a table.
 local rows, groups = KEYS[1], KEYS[2]
 local name = redis.call('GETRANGE', rows, 0, 31)
@@ -24,7 +24,10 @@ elseif redis.call('HGET', groups, 'moves') ~= ARGV[2] then
   return 'moved'
 end
 
-redis.call('APPEND', rows, ARGV[4])
+if type(redis.pcall('APPEND', rows, ARGV[4])) ~= 'number' then
+  redis.call('UNLINK', rows, groups)
+  return 'large'
+end
 redis.call('HINCRBY', groups, 'rows', #ARGV[4] / 32)
 for i = 5, #ARGV, 6 do
   local number = ARGV[i]

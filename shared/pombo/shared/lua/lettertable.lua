@@ -53,7 +53,8 @@ local function group_number(groups, kind, ms)
 end
 
 -- A letter was added to the stream. `kind`: {marks (16 bytes), fingerprint, description (JSON)}. Without a table, as
--- before an upgrade, or with one of another version, nothing is written: readers see that it does not tell all.
+-- before an upgrade, or with one of another version, nothing is written: readers see that it does not tell all. So they
+-- do where it is as long as Redis lets a string be (512 MB): an error here would come behind the letter.
 local function table_add(dead, rows, groups, id, kind)
   local version = redis.call('HGET', groups, 'v')
   if (not version or version == TABLE_VERSION) and redis.call('XLEN', dead) == 1 then
@@ -63,9 +64,11 @@ local function table_add(dead, rows, groups, id, kind)
   end
   local ms = string.match(id, '^%d+')
   local number = group_number(groups, kind, ms)
+  if type(redis.pcall('APPEND', rows, table_row(id, number, kind.marks))) ~= 'number' then
+    return
+  end
   redis.call('HINCRBY', groups, 'c:' .. number, 1)
   redis.call('HSET', groups, 'l:' .. number, ms)
-  redis.call('APPEND', rows, table_row(id, number, kind.marks))
   redis.call('HINCRBY', groups, 'rows', 1)
   redis.call('HINCRBY', groups, 'added', 1)
 end

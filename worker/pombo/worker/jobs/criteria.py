@@ -17,6 +17,7 @@ _TOLD = {"reason": "reason", "event": "event", "since": "since", "until": "until
 def words(wanted: Filter) -> str:
     """The filter for people, in brackets with a space before, without whom it is about; empty when it means all."""
     criteria = wanted.describe()
+    criteria |= {name: f"{at:%Y-%m-%d %H:%M:%S} UTC" for name in ("since", "until") if (at := getattr(wanted, name))}
     told = [f"{name} {criteria[field]}" for field, name in _TOLD.items() if criteria.get(field) is not None]
     told += ["one user"] if criteria.get("user") is not None else []
     told += ["one messageId"] if criteria.get("message_id") is not None else []

@@ -96,7 +96,12 @@ class Export(Walk):
         if not self.draft.holds(self.meta["bytes"]):
             # It was begun on another machine, or somebody deleted it.
             self.note(next=self.start, bytes=0, letters=0, done=0, unreadable=0)
-        await self.walk(source)
+        try:
+            await self.walk(source)
+        except JobError:
+            # Nothing goes on with it, and a disk that is full should not fill up with halves of files.
+            self.draft.drop()
+            raise
         if self.meta["letters"]:
             self.note(phase="closing", host=socket.gethostname(), path=str(self.draft.path))
         else:

@@ -15,6 +15,13 @@ import orjson
 
 from pombo.shared.errors import JobError
 
+LONGEST_LINE = 64 << 20
+"""Bytes of a line that is read: a record batch of 16 MB that cannot be read, as text or in Base64, has fewer."""
+MOST_BYTES = 8 << 20
+"""Of lines read at once, the last one apart."""
+_SKIPPED = 1 << 20
+"""Bytes of a longer line that are read at a time, to find its end."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 
 
@@ -22,7 +29,7 @@ class Line(NamedTuple):
     """One line of an exported file."""
 
     text: bytes
-    """Without its line break."""
+    """Without its line break; of one that is too long its first byte alone, which is no JSON object."""
     end: int
     """The byte behind it."""
 
@@ -78,7 +85,7 @@ class Draft:
         return at + len(data)
 
     def complete(self, size: int) -> None:
-        """Give it its name, for good.
+        """Give it its name, for good, without what is behind its first `size` bytes: a run wrote it and was cut off.
 
         Raises:
             JobError: it is not there, or cannot be renamed.
@@ -86,9 +93,9 @@ class Draft:
         with _explained(self.path):
             if self.path.exists() and not self.beside.exists():
                 done = self.path.stat().st_size == size
-            else:
+            elif done := self.beside.stat().st_size >= size:
+                self.write(b"", size)
                 self.beside.replace(self.path)
-                done = True
             _sync_folder(self.path.parent)
         if not done:
             raise JobError(f"{self.path} is there, but it is another file than this export; nothing was changed")
@@ -129,12 +136,17 @@ class Reading:
             yield cls(file, found.st_size)
 
     def lines(self, at: int, count: int) -> list[Line]:
-        """At most `count` lines from byte `at` on."""
+        """At most `count` lines from byte `at` on; fewer where they are long."""
         self.file.seek(at)
         found: list[Line] = []
-        while len(found) < count and (text := self.file.readline()):
-            at += len(text)
-            found.append(Line(text.rstrip(b"\r\n"), at))
+        size = 0
+        while len(found) < count and size < MOST_BYTES and (text := self.file.readline(LONGEST_LINE)):
+            if len(text) == LONGEST_LINE and not text.endswith(b"\n"):
+                text = text[:1]
+                while not self.file.readline(_SKIPPED).endswith(b"\n") and self.file.tell() < self.size:
+                    pass
+            size += len(text)
+            found.append(Line(text.rstrip(b"\r\n"), self.file.tell()))
         return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from redis.asyncio import Redis as AsyncRedis
 from redis.client import Redis
 from redis.exceptions import RedisError
-from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.exceptions import DuplicateJobError, InvalidJobOperation
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
@@ -114,12 +114,12 @@ class Schedule:
 
     def _lives(self, job_id: Any) -> bool:
         """Whether a job runs or waits."""
+        if not job_id:
+            return False
         try:
-            return (
-                bool(job_id)
-                and Job(job_id.decode(), connection=self.jobs, serializer=JSONSerializer).get_status() in _LIVING
-            )
-        except NoSuchJobError:
+            return Job(job_id.decode(), connection=self.jobs, serializer=JSONSerializer).get_status() in _LIVING
+        except InvalidJobOperation:
+            # RQ forgot it: its end was a week ago.
             return False
 
 
@@ -138,14 +138,29 @@ class Scheduler:
     def _run(self) -> None:
         told = False
         while True:
-            try:
-                asyncio.run(self._tick())
-                told = False
-            except (RedisError, OSError, PomboError) as error:
-                if not told and not (isinstance(error, (RedisError, OSError)) and transient(error)):
-                    log.warning("schedule.failed", error=f"{type(error).__name__}: {error}")
-                told = True
+            told = self.look(told=told)
             time.sleep(TICK_S)
+
+    def look(self, *, told: bool = False) -> bool:
+        """Tick once, whatever comes of it: without this thread, nothing would be due any more.
+
+        Args:
+            told: whether the look before failed, so that this failure need not be told.
+
+        Returns:
+            Whether it failed.
+        """
+        try:
+            asyncio.run(self._tick())
+        except (RedisError, OSError, PomboError) as error:
+            if not told and not (isinstance(error, (RedisError, OSError)) and transient(error)):
+                log.warning("schedule.failed", error=f"{type(error).__name__}: {error}")
+            return True
+        except Exception:
+            if not told:
+                log.exception("schedule.crashed")
+            return True
+        return False
 
     async def _tick(self) -> None:
         redis = aconnect(redis_url(self._settings))

@@ -60,6 +60,12 @@
   const drawn = new Map();
   const hidden = new Set();
 
+  // uPlot counts from the scale's foot in steps of its power of ten; from a foot such as 0.0096 it never gets beyond 0.
+  function oneDigit(value) {
+    if (!(value > 0)) return 0;
+    const unit = 10 ** Math.floor(Math.log10(value));
+    return Number((Math.floor(value / unit) * unit).toPrecision(1));
+  }
   const decades = (u, ticks) => ticks.map((one) => Math.abs(Math.log10(one) - Math.round(Math.log10(one))) < 1e-6 ? one : null);
   function options(kind, chart, box) {
     const ink = colour("muted");
@@ -68,7 +74,7 @@
     return {
       width: Math.max(200, box.clientWidth), height: HEIGHT, legend: { show: false }, padding: [8, 18, 0, 0],
       cursor: { sync: { key: "overview" }, y: false, points: { size: 6 }, drag: { x: false, y: false } },
-      scales: { x: { time: true }, y: chart.log ? { distr: 3, range: (u, low, high) => [Math.max(0.001, low / 1.5 || 0.001), Math.max(0.01, high * 1.5 || 1)] } : { range: (u, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
+      scales: { x: { time: true }, y: chart.log ? { distr: 3, range: (u, low, high) => [Math.max(0.001, oneDigit(low / 1.5) || 0.001), Math.max(0.01, high * 1.5 || 1)] } : { range: (u, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
         { ...axis, size: 28, space: 64, values: (u, ticks) => ticks.map((at) => clock.format(at * 1000)) },
         { ...axis, size: 54, space: 34, values: (u, ticks) => ticks.map((one) => one === null ? "" : chart.words(one)), ...(chart.log ? { filter: decades, grid: { ...axis.grid, filter: decades }, ticks: { ...axis.ticks, filter: decades } } : {}) },

@@ -217,6 +217,8 @@ class Story:
         await expect(self._page.locator(".page-head .badge").first).to_have_text("active", timeout=WAIT_MS)
         await self.until(lambda: self._here.ledger(ORDERS)["queued"] < 50, "drained backlog")
         await self.go(f"/debugger?source={ORDERS}")
+        await expect(self._page.locator("#light[data-severity=critical]")).to_have_count(0, timeout=WAIT_MS)
+        await expect(self._page.locator("#tail-state .words")).to_have_text("Live", timeout=WAIT_MS)
         rows = self._page.locator("#tail tbody tr")
         await expect(rows.filter(has_text="delivered").nth(11)).to_be_visible(timeout=WAIT_MS)
         await expect(rows.filter(has_text="dead").first).to_be_visible(timeout=WAIT_MS)

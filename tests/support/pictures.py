@@ -40,6 +40,8 @@ ZONE = "Europe/Lisbon"
 HOST = "relay-1"
 TOKEN = "a-token-for-pictures"
 WAIT_MS = 90_000
+ICONS = "() => document.querySelector('[data-theme-toggle] use').getBBox().width > 0"
+"""Whether symbols are drawn, which come a moment after the page."""
 
 SUPPORT, CAMPAIGN, ORDERS = "support_bot", "campaign_bot", "orders_bot"
 KEYS = {name: f"{name}Key".ljust(32, "0") for name in (SUPPORT, CAMPAIGN, ORDERS)}
@@ -111,9 +113,7 @@ class Camera:
         """
         taken: dict[Path, bytes] = {}
         if await self._page.locator("[data-theme-toggle]").count():
-            await self._page.wait_for_function(
-                "() => document.querySelector('[data-theme-toggle] use').getBBox().width > 0"
-            )
+            await self._page.wait_for_function(ICONS)
         for scheme in schemes:
             await self._page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
             await self._page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -217,6 +217,8 @@ class Story:
         await expect(self._page.locator(".page-head .badge").first).to_have_text("active", timeout=WAIT_MS)
         await self.until(lambda: self._here.ledger(ORDERS)["queued"] < 50, "drained backlog")
         await self.go(f"/debugger?source={ORDERS}")
+        await expect(self._page.locator("#light[data-severity=critical]")).to_have_count(0, timeout=WAIT_MS)
+        await expect(self._page.locator("#tail-state .words")).to_have_text("Live", timeout=WAIT_MS)
         rows = self._page.locator("#tail tbody tr")
         await expect(rows.filter(has_text="delivered").nth(11)).to_be_visible(timeout=WAIT_MS)
         await expect(rows.filter(has_text="dead").first).to_be_visible(timeout=WAIT_MS)

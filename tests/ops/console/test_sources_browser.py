@@ -199,14 +199,26 @@ async def pause(redis: Any) -> None:
     await flow.pause(redis, Keys(), "waiting")
 
 
+LONG = "n" * 60
+"""As long as names may be, or nearly, and nowhere to be broken."""
+
+
 @pytest.mark.parametrize("size", [PHONE, {"width": 768, "height": 900}])
 async def test_pages_keep_within_their_width(tab: Tabs, place: Place, size: ViewportSize) -> None:
     """No page is wider than a phone; what is wider scrolls within itself."""
     place.console.clock.by += 3
     if "narrow" not in within(place.server, lambda _, registry: names(registry)):
         place.add("narrow")
+        place.add(LONG)
     page = await tab(size)
-    for path in ("/sources", "/sources/narrow", "/sources/-/add", "/debugger", "/debugger?source=narrow"):
+    for path in (
+        "/sources",
+        "/sources/narrow",
+        f"/sources/{LONG}",
+        "/sources/-/add",
+        "/debugger",
+        "/debugger?source=narrow",
+    ):
         await page.goto(f"{place.console.url}{path}")
         wide = "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         scroll, client = await page.evaluate(wide)

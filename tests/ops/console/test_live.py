@@ -65,6 +65,29 @@ def test_a_message_of_several_lines_stays_one() -> None:
     assert b"event: tick\ndata: \n\n" == message("tick", b"")
 
 
+def test_a_stream_gives_its_place_back_at_its_end() -> None:
+    """What was taken before the answer began, so that who gets none is told so, is free when the stream is over."""
+
+    async def run() -> tuple[int, int]:
+        hub, sent = Hub(), list[Any]()
+
+        async def messages() -> AsyncGenerator[bytes, None]:
+            yield b"%d" % len(hub)
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(told: Any) -> None:
+            sent.append(told.get("body"))
+
+        place = ExitStack()
+        place.enter_context(hub.watcher())
+        await EventStream(messages(), asyncio.Event(), place=place)({"type": "http"}, receive, send)
+        return sent.count(b"1"), len(hub)
+
+    assert (1, 0) == asyncio.run(run())
+
+
 def test_ticks_tell_how_it_goes(local: Running) -> None:
     """Each is a small JSON: the verdict, how bad it is, and since when Redis is away."""
     with local.client() as client:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -63,14 +63,15 @@ async def _live(request: Request) -> Response:
     """Ticks, for as long as the session lasts."""
     state, session = state_of(request), session_of(request)
 
-    async def ticks() -> AsyncGenerator[bytes, None]:
-        with state.hub.watcher() as watcher:
-            while state.sessions.live(session):
-                yield await watcher.take()
+    place = ExitStack()
+    # Taken before the answer begins: who gets none is told so.
+    watcher = place.enter_context(state.hub.watcher())
 
-    if state.hub.full:
-        raise CrowdedError
-    return EventStream(ticks(), state.stopping)
+    async def ticks() -> AsyncGenerator[bytes, None]:
+        while state.sessions.live(session):
+            yield await watcher.take()
+
+    return EventStream(ticks(), state.stopping, place=place)
 
 
 async def _healthz(request: Request) -> Response:

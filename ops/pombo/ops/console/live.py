@@ -6,7 +6,7 @@ written within `PATIENCE_S` is dropped, and comes back by itself when it can.
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from starlette.responses import Response
@@ -132,6 +132,7 @@ class EventStream(Response):
         beat_s: seconds of silence after which a comment goes out.
         patience_s: seconds in which the client has to take what is written, or it is dropped.
         life_s: seconds after which the stream ends.
+        place: what is held until the stream ends, such as a seat that was taken before.
     """
 
     media_type = "text/event-stream"
@@ -144,15 +145,21 @@ class EventStream(Response):
         beat_s: float = BEAT_S,
         patience_s: float = PATIENCE_S,
         life_s: float = LIFE_S,
+        place: AbstractContextManager[object] | None = None,
     ) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["Content-Length"]
         self._messages = messages
         self._stopping = stopping
+        self._place = place or nullcontext()
         self._beat_s, self._patience_s, self._life_s = beat_s, patience_s, life_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until one of the ends comes."""
+        with self._place:
+            await self._run(receive, send)
+
+    async def _run(self, receive: Receive, send: Send) -> None:
         ends = [
             asyncio.ensure_future(work)
             for work in (self._gone(receive), self._stopping.wait(), self._send_all(send), asyncio.sleep(self._life_s))

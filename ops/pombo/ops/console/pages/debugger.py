@@ -1,8 +1,7 @@
 """Debugger: the events of a source as they pass, and what becomes of each."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote
@@ -16,7 +15,7 @@ from starlette.routing import Route
 from pombo.ops.console.cutjson import parsed, shallow
 from pombo.ops.console.deeds import deed
 from pombo.ops.console.forms import read_form, text
-from pombo.ops.console.live import CrowdedError, EventStream
+from pombo.ops.console.live import EventStream
 from pombo.ops.console.masking import masked, masked_event
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import fragment, operator, page, url
@@ -71,18 +70,12 @@ async def _known(request: Request, name: str) -> bool:
 async def stream(request: Request) -> Response:
     """The tail of a source, as server-sent events."""
     state, source = state_of(request), await _source(request, request.query_params.get("source", ""))
-    if state.tails.full:
-        raise CrowdedError
     grant = request.headers.get(GRANT, "")
     tailing = Tailing(state, session_of(request), source, _wanted(request.headers.get(LOOK, "")), grant)
-
-    async def messages() -> AsyncGenerator[bytes, None]:
-        with state.tails.seat():
-            async with aclosing(tailing.messages()) as told:
-                async for one in told:
-                    yield one
-
-    return EventStream(messages(), state.stopping)
+    place = ExitStack()
+    # Taken before the answer begins: who gets none is told so.
+    place.enter_context(state.tails.seat())
+    return EventStream(tailing.messages(), state.stopping, place=place)
 
 
 def _wanted(header: str) -> Wanted:

@@ -9,7 +9,7 @@ import orjson
 from chaos.errand import Effect
 from chaos.segment import Sending, SimSegment
 from chaos.stored import Stored
-from chaos.world import World
+from chaos.world import Process, World
 from pombo.shared.batches import partition_of
 from pombo.worker.membership import PACE
 
@@ -185,16 +185,18 @@ class Rights:
         return changes
 
     def _look_at_who_is_robbed(self, effect: Effect, change: _Change) -> None:
-        """A lease is another's to take when its owner was silent, is stopped, or reaches nobody."""
+        """A lease is another's to take when its owner was silent, is stopped or was a beat ago, or reaches nobody."""
         owner = change.before.partition(":")[0]
         if not owner or owner == effect.process.identity or not change.now or self._uncertain():
             return
         robbed = next((one for one in self.world.processes if one.identity == owner), None)
         pulse = self._pulses.get(owner, _Pulse())
-        beats = robbed is not None and robbed.runs and robbed.frozen_until <= self.world.now and not robbed.cut
         silence = pulse.silence(self.world.now, self._back_at)
-        if beats and pulse.steady and silence < _QUIET_S:
+        if robbed is not None and self._beats(robbed) and pulse.steady and silence < _QUIET_S:
             self._report(f"{_who(effect)} robbed {owner}, {silence:.1f} s after its beat")
+
+    def _beats(self, robbed: Process) -> bool:
+        return robbed.runs and not robbed.cut and robbed.frozen_until + PACE.beat <= self.world.now
 
     def _look_at_what_is_handed_back(self, effect: Effect, partitions: set[int]) -> None:
         """Who hands a lease back has settled what was answered."""

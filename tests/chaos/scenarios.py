@@ -129,13 +129,14 @@ async def restarted(stage: Stage) -> None:
 
 
 async def redriven(stage: Stage) -> None:
-    """Two events die; the fault is repaired, and a job puts them back."""
+    """Two events die, beside a batch that nobody can read; the fault is repaired, and a job puts the two back."""
     await stage.open()
     stage.segment.poison = frozenset({"a1", "a4"})
     stage.staff(1)
     bot = stage.bot("bot", lines("a", 3, 6, every_s=0.05))
     await stage.played()
-    await stage.until(lambda: stage.ledger().get("dead") == 2 or not bot.process.lives, "dead letters")
+    await stage.spoil(0)
+    await stage.until(lambda: stage.ledger().get("dead") == 4 or not bot.process.lives, "dead letters")
     stage.segment.poison = frozenset()
     await stage.redrive()
     await stage.settled()

@@ -183,6 +183,18 @@ async def test_an_item_nested_too_deep_to_be_written(gateway: Running, blip: Key
     assert () == await problems(redis)
 
 
+@pytest.mark.parametrize("name", ["userId", "event", "type"])
+async def test_what_letters_are_found_by_may_be_nested_too_deep(
+    gateway: Running, blip: Keyed, redis: Redis, name: str
+) -> None:
+    """An item whose user is no text but a heap of brackets is kept like any other."""
+    deep = b'{"%s":%s}' % (name.encode(), b"[" * 300 + b"]" * 300)
+    await post_blip(gateway, blip, b"[" + orjson.dumps(MESSAGE) + b"," + deep + b"]")
+    assert deep in b"".join(letter.payload for letter in await letters(redis))
+    assert 1 == len(await stored_ids(redis))
+    assert () == await problems(redis)
+
+
 async def test_many_items_let_others_be_served() -> None:
     """Whoever else is to be served is, again and again, while the items of one body are sorted."""
     turns = 0

@@ -33,6 +33,7 @@ from pombo.worker.jobs import (
     QUEUE,
     QUIET_S,
     RESTARTS,
+    JobWorker,
     Outage,
     away_s,
     enqueue_discard,
@@ -300,6 +301,42 @@ def test_an_ended_job_forgets_whom_it_was_about(sync_redis: Redis, bot: str) -> 
         assert "Message Sent" == ended.args[1]["event"]
         assert not [word for word in ("secret", "77-7") if word in str(ended.args)]
         assert b"secret" not in b"".join(stored.values())
+
+
+class Told(logging.Handler):
+    """What is logged, with all that is given to the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.told.append(repr(vars(record)))
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_job_that_cannot_even_begin_names_nobody(
+    sync_redis: Redis, bot: str, retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in the log, nor in what is kept once it is not tried again; until then it knows whom it is about."""
+    job = enqueue_redrive(sync_redis, bot, Filter(user="ana@example.com"))
+    job.kwargs = {"newer": True}
+    job.retries_left = retries
+    job.save()
+    worker, told = JobWorker(sync_redis), Told()
+    log = logging.getLogger("rq.worker")
+    log.addHandler(told)
+    monkeypatch.setattr(log, "level", logging.WARNING)
+    try:
+        worker.prepare_execution(taken := fetch(sync_redis, job))
+        worker.perform_job(taken, queue(sync_redis), taken.get_executions()[0])
+    finally:
+        log.removeHandler(told)
+        worker.close()
+    assert any("TypeError" in line for line in told.told), told.told
+    assert [] == [line for line in told.told if "ana@example.com" in line]
+    assert (NOBODY if retries == 0 else "ana@example.com") == fetch(sync_redis, job).args[1]["user"]
 
 
 @pytest.mark.parametrize("discards", [False, True])

@@ -5,7 +5,7 @@ from typing import Any
 from zlib import crc32
 
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, RedisError
 
 from pombo.shared import tail
 from pombo.shared.flow import pause, resume
@@ -15,6 +15,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.sources import Source
 from pombo.worker.reporter import Reporter
 from pombo.worker.signals import Signals
+from pombo.worker.store import RawEntry
 from support.virtual import VirtualClock
 from support.world import World, body
 
@@ -162,6 +163,28 @@ async def test_a_redis_that_is_away_stops_no_reporter() -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
+
+
+async def test_a_source_whose_node_is_away_hides_no_other(redis: Redis) -> None:
+    """Where one is told or sampled in vain, the others are told and sampled all the same."""
+    here = await office(redis, "a", "b")
+    for lane in here.lanes.values():
+        lane.astir = True
+    here.signals.watch({"a": WATCHED_S, "b": WATCHED_S}, VirtualClock().monotonic())
+    await redis.delete(Keys().of("a").history, Keys().of("b").history)
+    # What the scripts cannot write into stands for a node that refuses.
+    await redis.set(Keys().of("a").tail, "no stream")
+    await redis.set(Keys().of("a").history, "no list")
+    failed = 0
+    for _ in range(SAMPLE_S):
+        for source in ("a", "b"):
+            here.signals.buried(source, 0, RawEntry("1-0", 1, 9, b"\x01?"), "unreadable", 1000)
+        try:
+            await here.pass_by(1)
+        except RedisError:
+            failed += 1
+    assert SAMPLE_S == failed == await redis.xlen(Keys().of("b").tail)
+    assert await here.samples("b")
 
 
 def test_a_watch_that_is_over_closes_its_tap() -> None:

@@ -54,6 +54,29 @@ def test_any_answer_is_normalised(answer: str) -> None:
     assert kind == Kind.parse(kind.dump())
 
 
+@pytest.mark.parametrize("depth", [60, 400, 1000])
+@pytest.mark.parametrize("ends", ["[]", "{}"])
+def test_an_answer_may_be_nested(depth: int, ends: str) -> None:
+    """As deeply as its length allows: an event that dies of it dies all the same, in an alike's group."""
+    start, end = ("[", "]") if ends == "[]" else ('{"a":', "}")
+    answers = [f"{start * depth}{number}{end * depth}" for number in (1, 2)]
+    assert normalised(answers[0]) == normalised(answers[1])
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("a" * 2048, "a" * LONGEST_ANSWER),
+        ("a.b-" * 512, ("a.b-" * 512)[:LONGEST_ANSWER]),
+        ("x@y z9; 1a,b2:c q.w", "# #; #,# q.w"),
+        ("a1;b@c d", "# d"),
+    ],
+)
+def test_long_words_are_looked_at_once(answer: str, expected: str) -> None:
+    """What tells events apart is found word by word, however long one is."""
+    assert expected == normalised(answer)
+
+
 def kind(**changes: Any) -> Kind:
     usual = {"reason": "poison", "status": 400, "type_": "track", "event": "E", "answer": "no", "stuck": False}
     return kind_of(**{**usual, **changes})

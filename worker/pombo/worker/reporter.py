@@ -1,7 +1,8 @@
 """The reporter: brings what a worker noted of its sources to Redis, where the console reads it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 from zlib import crc32
 
@@ -15,6 +16,8 @@ from pombo.shared.logs import get_logger
 from pombo.shared.tail import tell
 from pombo.worker.lane import Lane
 from pombo.worker.signals import Signals
+
+Duty = Callable[[], Awaitable[object]]
 
 log = get_logger("pombo.worker.reporter")
 
@@ -62,16 +65,30 @@ class Reporter:
                 log.exception("reporter.crashed")
 
     async def report(self, lanes: Mapping[str, Lane]) -> None:
-        """Bring to Redis what is due; raises what the client raises."""
-        now = self._clock.monotonic()
+        """Bring to Redis what is due.
+
+        Raises what the client raised first, once all was tried: each source may be on another node of a cluster.
+        """
+        troubles: list[RedisError | OSError] = []
+        samples: list[Duty] = [partial(self._sample, lane) for lane in self._due(lanes)]
+        for duty in self._telling(lanes) + samples:
+            try:
+                async with asyncio.timeout(_PATIENCE_S):
+                    await duty()
+            except (RedisError, OSError) as error:
+                troubles.append(error)
+        if troubles:
+            raise troubles[0]
+
+    def _telling(self, lanes: Mapping[str, Lane]) -> list[Duty]:
+        """What empties the taps; a watch that is over is forgotten."""
+        now, duties = self._clock.monotonic(), list[Duty]()
         for source, tap in list(self._signals.taps.items()):
             if tap.until < now:
                 del self._signals.taps[source]
             elif (lane := lanes.get(source)) is not None and (seen := tap.take()):
-                async with asyncio.timeout(_PATIENCE_S):
-                    await tell(self._redis, self._keys, lane.source, seen)
-        for lane in self._due(lanes):
-            await self._sample(lane)
+                duties.append(partial(tell, self._redis, self._keys, lane.source, seen))
+        return duties
 
     def _due(self, lanes: Mapping[str, Lane]) -> list[Lane]:
         """The lanes whose second has come since the last look, if there is something to tell of them."""
@@ -91,5 +108,4 @@ class Reporter:
 
     async def _sample(self, lane: Lane) -> None:
         counts = self._signals.take(lane.source.name)
-        async with asyncio.timeout(_PATIENCE_S):
-            await sample(self._redis, self._keys, lane.source, counts.tallies, done=counts.done)
+        await sample(self._redis, self._keys, lane.source, counts.tallies, done=counts.done)

@@ -13,8 +13,13 @@ LONGEST_EVENT = 200
 LONGEST_ANSWER = 200
 """Characters of a normalised answer."""
 
+DEEPEST = 50
+"""Levels of an answer's JSON whose texts are told; an answer is somebody else's, and may be nested a thousand deep."""
+
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|`[^`]*`|“[^”]*”")
-_VALUE = re.compile(r"\S*@\S*|[\w.:+-]*\d[\w.:+-]*")
+_WORD = re.compile(r"\S+")
+_VALUE = re.compile(r"[\w.:+-]+")
+_DIGIT = re.compile(r"\d")
 _SPACE = re.compile(r"\s+")
 
 
@@ -58,7 +63,7 @@ UNREADABLE = Kind("unreadable", "unreadable", stuck=True)
 """Of letters that another version of pombo wrote."""
 
 
-@lru_cache(4096)
+@lru_cache(512)
 def kind_of(
     reason: str, status: int | None, *, type_: str | None, event: str | None, answer: str | None, stuck: bool
 ) -> Kind:
@@ -77,16 +82,20 @@ def normalised(answer: str) -> str:
         text = " ".join(_texts(orjson.loads(answer)))
     except orjson.JSONDecodeError:
         text = answer
-    text = _VALUE.sub("#", _QUOTED.sub("…", text))
+    # Word by word, so that a long one without a digit is looked at once, and not from each of its characters on.
+    text = _WORD.sub(lambda word: "#" if "@" in word[0] else word[0], _QUOTED.sub("…", text))
+    text = _VALUE.sub(lambda value: "#" if _DIGIT.search(value[0]) else value[0], text)
     return (_sound(_SPACE.sub(" ", text)) or "")[:LONGEST_ANSWER].strip()
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(value: Any, left: int = DEEPEST) -> list[str]:
+    if isinstance(value, dict | list) and not left:
+        return ["…"]
     if isinstance(value, dict):
-        found = [(f"{key}:", *_texts(member)) for key, member in value.items()]
+        found = [(f"{key}:", *_texts(member, left - 1)) for key, member in value.items()]
         return [text for texts in found for text in texts]
     if isinstance(value, list):
-        return [text for member in value for text in _texts(member)]
+        return [text for member in value for text in _texts(member, left - 1)]
     return [value if isinstance(value, str) else orjson.dumps(value).decode()]
 
 

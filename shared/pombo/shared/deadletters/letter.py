@@ -36,6 +36,8 @@ MAX_HISTORY = 20
 WINDOW = timedelta(hours=24)
 """For which Segment itself drops a second copy of a messageId, and no longer."""
 
+_DEEP = 200
+"""Fewer levels than orjson writes, which are 254."""
 _DIGITS = 20
 """Of the largest number in a stream id."""
 _EVENT_START = b'{"messageId":"'
@@ -131,7 +133,7 @@ class DeadLetter:
 
     @cached_property
     def event(self) -> dict[str, Any]:
-        """The event, parsed; empty when the payload is none."""
+        """The event, parsed; empty when the payload is none, or one that cannot be shown as JSON."""
         parsed = {} if self.header.reason == "corrupt" else _parsed(self.payload)
         return parsed if isinstance(parsed, dict) else {}
 
@@ -257,12 +259,28 @@ def _halves(stream_id: str) -> tuple[str, str]:
 def _parsed(payload: bytes) -> Any:
     """Read a payload; NaN and infinity, which a client may have sent, become texts. None for what is no JSON."""
     try:
-        return orjson.loads(payload)
+        parsed = orjson.loads(payload)
     except orjson.JSONDecodeError:
         pass
+    else:
+        return parsed if _shallow(payload) or _writable(parsed) else None
     try:
         parsed = json.loads(payload.decode(), parse_constant=str)
         orjson.dumps(parsed)  # What cannot be shown as JSON is shown as text.
     except (ValueError, TypeError, RecursionError):
         return None
     return parsed
+
+
+def _shallow(payload: bytes) -> bool:
+    """Whether it has so few brackets that it cannot be nested too deeply to be written again."""
+    return payload.count(b"{") + payload.count(b"[") < _DEEP
+
+
+def _writable(parsed: object) -> bool:
+    """Whether it can be shown as JSON: orjson reads what is nested more deeply than it writes."""
+    try:
+        orjson.dumps(parsed)
+    except TypeError:
+        return False
+    return True

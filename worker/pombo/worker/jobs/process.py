@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from redis.client import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
+from rq.exceptions import DeserializationError
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -113,6 +114,27 @@ class JobWorker(Worker):
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Execution) -> None:
         forget(job)
         super()._handle_stopped_job(job, queue, execution)
+
+    def handle_exception(self, job: Job, *exc_info: Any) -> None:
+        """Have RQ log what a job raised, without whom the job is about: the log is given its arguments.
+
+        It may be raised before the job's own precautions, as by arguments that only a newer pombo knows.
+        """
+        known = None
+        with suppress(DeserializationError):
+            known = job.args
+            forget(job)
+        super().handle_exception(job, *exc_info)
+        if known is not None:
+            # It may be tried again.
+            job.args = known
+
+    def handle_job_failure(self, job: Job, queue: Queue, *more: Any, **options: Any) -> None:
+        """Have RQ store the end of a job that failed, which is kept for days, without whom it was about."""
+        if not job.should_retry:
+            with suppress(DeserializationError):
+                forget(job)
+        super().handle_job_failure(job, queue, *more, **options)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Run the job; called in the process forked for it."""

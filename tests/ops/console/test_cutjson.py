@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pombo.ops.console.cutjson import completed, parsed
+from pombo.ops.console.cutjson import DEEPER, completed, parsed, shallow
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -46,3 +46,12 @@ def test_what_is_no_json(body: bytes) -> None:
     """Nothing is made up."""
     with pytest.raises(ValueError, match=r"."):
         parsed(body)
+
+
+def test_what_is_nested_too_deep_to_be_shown_is_cut() -> None:
+    """Up to a depth everything is there; behind it a word."""
+    assert {"a": [{"b": DEEPER}, 1], "c": None} == shallow({"a": [{"b": [1]}, 1], "c": None}, 3)
+    deep: Any = 1
+    for _ in range(900):
+        deep = [deep]
+    assert DEEPER in json.dumps(shallow({"a": deep}), ensure_ascii=False)

@@ -74,6 +74,8 @@ def test_another_sessions_csrf_token_is_refused(guarded: Running) -> None:
     [
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://[evil"},
         {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -140,6 +142,16 @@ def test_an_open_console_answers_to_local_names_alone(local: Running, host: str,
     """A page elsewhere whose name leads to 127.0.0.1 gets nothing: no token protects the console from it."""
     answer = httpx.get(f"{local.url}/workers", headers=HTML | {"Host": host})
     assert expected == answer.status_code
+
+
+@pytest.mark.parametrize("host", ["x/login?", "x/static/?", "x/metrics#", "x\\login"])
+def test_what_is_asked_for_is_not_in_the_host(guarded: Running, host: str) -> None:
+    """A path in the Host header, which some servers read a URL from, opens no page and makes no viewer an operator."""
+    with guarded.client(VIEWER) as viewer:
+        assert 303 == httpx.get(f"{guarded.url}/workers", headers=HTML | {"Host": host}).status_code
+        cookies = {"Cookie": f"{guarded.state.sessions.cookie}={viewer.cookies[guarded.state.sessions.cookie]}"}
+        headers = cookies | {"Host": host, CSRF_HEADER: token_of(viewer.get("/").text)}
+        assert 403 == httpx.post(f"{guarded.url}/sources/bot/pause", headers=headers).status_code
 
 
 def test_a_console_with_tokens_has_any_name(guarded: Running) -> None:

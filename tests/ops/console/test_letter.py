@@ -71,6 +71,22 @@ def test_values_are_masked_until_somebody_asks(redis_url: str, guarded: Running,
     assert "••• (text, 17)" in page
 
 
+def test_an_event_nested_too_deep_can_be_seen_and_mended(redis_url: str, sync_redis: Redis, ana: httpx.Client) -> None:
+    """JSON is read deeper than it is written: the form has all of it, what would change its upper part."""
+    add(redis_url, "bot")
+    deep = "[" * 300 + "]" * 300
+    event = f'{{"type":"track","event":"E","userId":"u1","messageId":"m1","properties":{{"a":{deep}}}}}'
+    (letter_id,) = put(redis_url, (letters.header("invalid", accepted_at=ago(minutes=1)).dump(), event.encode(), 1))
+    assert 200 == ana.get(f"/dead/{letter_id}").status_code
+    shown = post(ana, f"/dead/{letter_id}/reveal")
+    assert (200, True) == (shown.status_code, deep in shown.text)
+    assert 422 == edit(ana, letter_id, event).status_code
+    mended = {"type": "track", "event": "E", "userId": "u1", "properties": {"a": []}}
+    assert "nested deeper" in edit(ana, letter_id, mended, preview="1").text
+    assert "HX-Redirect" in edit(ana, letter_id, mended).headers
+    assert 1 == queued(sync_redis)
+
+
 def test_operators_may_see_values_and_the_trail_knows(redis_url: str, sync_redis: Redis, ana: httpx.Client) -> None:
     """All of it, with the form to edit; one line in the trail, which names the letter."""
     add(redis_url, "bot")

@@ -5,6 +5,7 @@ import pytest
 
 from ops.console.rig import HTML, OPERATOR, VIEWER, Running, log_in, token_of
 from pombo.ops.console.access import BURST
+from pombo.ops.console.guard import CSRF_HEADER, FORM_BYTES
 from pombo.ops.console.sessions import LIFE_S
 
 
@@ -78,6 +79,24 @@ def test_the_login_leads_nowhere_else(guarded: Running, target: str, expected: s
     """A link to the login cannot send people to another site."""
     with guarded.client() as client:
         assert expected == log_in(client, OPERATOR, next=target).headers["location"]
+
+
+def test_a_stranger_sends_no_more_than_a_form(guarded: Running) -> None:
+    """Whoever reaches the login can fill neither disk nor memory: what is no form is refused before it is read."""
+    with guarded.client() as client:
+        headers = {CSRF_HEADER: token_of(client.get("/login").text)}
+        files = {"upload": ("big", b"x" * (FORM_BYTES + 1))}
+        assert 403 == client.post("/login", data={"token": OPERATOR}, files=files, headers=headers).status_code
+        large = {"token": OPERATOR, "csrf": headers[CSRF_HEADER], "name": "x" * FORM_BYTES}
+        assert 403 == client.post("/login", data=large, headers=headers).status_code
+        assert 303 == client.post("/login", data={**large, "name": "ana"}, headers=headers).status_code
+
+
+def test_a_token_in_the_wrong_field_is_in_no_log(guarded: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """Who is in a hurry gives the token as the name, and nobody reads it afterwards."""
+    with guarded.client() as client:
+        assert 401 == log_in(client, "mistyped", name=OPERATOR).status_code
+    assert ("console.refused" in caplog.text, OPERATOR in caplog.text) == (True, False)
 
 
 def test_wrong_tokens_are_slowed_down(guarded: Running) -> None:

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from redis import Redis
 
-from ops.console.rig import HTML, Running, console
+from ops.console.rig import HTML, Running, console, token_of
 from pombo.ops.console.pages.overview import PROBLEMS, ROWS
 from pombo.ops.console.poller import TICK_S
 from pombo.shared import trail
@@ -262,8 +262,14 @@ def test_pages_say_that_redis_is_away_and_recover() -> None:
         assert "The installation needs you Figures are of" in shown
         assert "Redis is away : no Redis answers at redis://127.0.0.1" in shown
         assert "no Redis answers" in text(client, "/workers")
-        answer = client.get("/trail")
-        assert (503, True) == (answer.status_code, "Try again" in answer.text)
+        answer = client.get("/trail?q=ana")
+        assert (503, ["/trail?q=ana"]) == (answer.status_code, again(answer))
+        sent = {"csrf": token_of(client.get("/").text)}
+        for came, expected in (("/sources/bot?a=1", "/sources/bot?a=1"), ("//evil.example/x", "/evil.example/x")):
+            answer = client.post("/sources/bot/pause", data=sent, headers={"Referer": f"{running.url}{came}"})
+            assert (503, [expected]) == (answer.status_code, again(answer))
+        answer = client.post("/sources/bot/pause", data=sent, headers={"Referer": "http://evil.example/x"})
+        assert (503, ["/"]) == (answer.status_code, again(answer))
         told = client.get("/healthz").json()
         assert (True, True) == (told["ok"], "away_since" in told["redis"])
         assert "pombo_redis_up 0.0" in client.get("/metrics").text
@@ -272,6 +278,11 @@ def test_pages_say_that_redis_is_away_and_recover() -> None:
         running.clock.by += TICK_S
         assert "All well" in text(client, "/")
         assert 200 == client.get("/trail").status_code
+
+
+def again(answer: httpx.Response) -> list[str]:
+    """Where an error's page leads to try again: a page, not the address that a form was sent to."""
+    return re.findall(r'href="([^"]*)">Try again', answer.text)
 
 
 def beat_of(server: Server) -> None:

@@ -82,6 +82,31 @@ def test_a_look_that_takes_long_is_not_followed_at_once(redis: Redis, clock: Ahe
     run(work)
 
 
+def test_what_cannot_be_read_ends_no_stream(redis: Redis, clock: Ahead) -> None:
+    """After a look that failed over something stored, the watchers are told again as soon as one succeeds."""
+
+    class Patient(Ahead):
+        async def sleep(self, seconds: float) -> None:
+            self.by += seconds
+            redis.takes = lambda: None
+            await asyncio.sleep(0)
+
+    def fail() -> None:
+        raise ValueError("nonsense is stored")
+
+    async def work() -> None:
+        hub = Hub()
+        redis.takes = fail
+        running = asyncio.create_task(poller(redis, Patient(), hub).run())
+        with hub.watcher() as watcher:
+            async with asyncio.timeout(30):
+                assert b"event: tick" in await watcher.take()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    run(work)
+
+
 def test_rates_are_of_two_looks(redis: Redis, clock: Ahead) -> None:
     """What moved between them, by the seconds between; the first look has none, and after a pause it begins anew."""
 

@@ -1,15 +1,19 @@
 """Templates and their filters, and that no page needs what the policy forbids."""
 
+import base64
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from ops.console.rig import Running
 from pombo.ops.console import assets
+from pombo.ops.console.assets import asset
 from pombo.ops.console.pages import pages
-from pombo.ops.console.rendering import environment, there, url
+from pombo.ops.console.rendering import FLASH, environment, there, url
 
 TEMPLATES = sorted((Path(assets.FOLDER).parent / "templates").glob("*.html"))
 SCRIPTS = sorted(assets.FOLDER.glob("*.js"))
@@ -41,6 +45,22 @@ def test_figures_are_written_for_people(expression: str, expected: str) -> None:
     """The same words as in the terminal."""
     at, later = NOW.replace(second=0), NOW.replace(minute=6)
     assert expected == filtered(expression, at=at, later=later)
+
+
+@pytest.mark.parametrize("name", ["console.css", "vendor/htmx.min.js"])
+def test_assets_are_kept_in_the_version_that_is_here(local: Running, name: str) -> None:
+    """During an upgrade a page of the new version asks the old one, whose answer is not to stay in any cache."""
+    kept = {
+        url: httpx.get(f"{local.url}{url}").headers["cache-control"] for url in (asset(name), f"/static/{name}?v=other")
+    }
+    assert ["public, max-age=31536000, immutable", "no-cache"] == [*kept.values()]
+
+
+@pytest.mark.parametrize("told", [b"5", b"null", b"{}", b'["a"]', b'["a",{}]', b'["a",[]]', b"nonsense"])
+def test_a_flash_of_somebody_elses_making_breaks_no_page(local: Running, told: bytes) -> None:
+    """Another server on this host can set the cookie."""
+    headers = {"Cookie": f"{FLASH}={base64.urlsafe_b64encode(told).decode()}", "Accept": "text/html"}
+    assert 200 == httpx.get(f"{local.url}/workers", headers=headers).status_code
 
 
 def test_json_is_marked_and_escaped() -> None:

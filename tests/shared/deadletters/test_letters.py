@@ -21,6 +21,7 @@ from pombo.shared.deadletters import (
     read,
     redrive_page,
 )
+from pombo.shared.deadletters.letter import DEEP
 from pombo.shared.errors import RedriveError, StoredVersionError, UnknownLetterError, UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import Ledger, read_ledger
@@ -165,6 +166,22 @@ async def test_any_payload_can_be_shown(
 
     assert (shown, encoding) == (described["payload"], described["payload_encoding"])
     assert [None] * 4 == [described[field] for field in ("message_id", "type", "event", "user")]
+
+
+@pytest.mark.parametrize("depth", [256, 1000])
+@pytest.mark.parametrize("field", ["userId", "messageId", "event", "type", "properties"])
+async def test_an_event_nested_too_deep_is_a_letter_like_others(
+    redis: Redis, keys: Keys, of: SourceKeys, *, field: str, depth: int
+) -> None:
+    """JSON is read deeper than it is written: such an event is buried, described, and shown as the text that it is."""
+    payload = b'{"%b":%b%b}' % (field.encode(), b"[" * depth, b"]" * depth)
+    await bury(redis, of, payload, header("invalid"))
+
+    (letter,) = await letters(redis, keys)
+
+    assert (payload.decode(), "text") == (letter.show()["payload"], letter.show()["payload_encoding"])
+    shown = {"userId": "user", "messageId": "message_id"}.get(field, field)
+    assert DEEP == letter.describe().get(shown, DEEP)
 
 
 async def test_corrupt_batch_counts_its_events(redis: Redis, keys: Keys, of: SourceKeys) -> None:

@@ -59,6 +59,7 @@ def line(one: DeadLetter) -> Any:
                 body(), b'{"a":1,"a":2}', b'{ "a" : 1.0 }', b'{"a":1e3}', b'{"a":"\\u00e9"}', b'{"a":NaN}',
                 b'{"a":"\xff"}', '{"a":NaN}'.encode("utf-16"),
                 b'{"messageId":"m","n":12345678901234567890123}', b"[1]", b"", b'{"a":-0.0}', b"{}", b"\x01?",
+                *(b'{"a":%b%b}' % (b"[" * depth, b"]" * depth) for depth in (250, 253, 254, 1000)),
             ]
         ),
     ),

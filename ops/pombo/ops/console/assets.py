@@ -22,15 +22,22 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={sha256((FOLDER / name).read_bytes()).hexdigest()[:12]}"
 
 
+@cache
+def _versions() -> frozenset[str]:
+    """The URLs of all assets; during an upgrade a page of the other version asks for other ones."""
+    files = (path for path in FOLDER.rglob("*") if path.is_file())
+    return frozenset(asset(path.relative_to(FOLDER).as_posix()) for path in files)
+
+
 class Assets(StaticFiles):
-    """Serve the folder; what is asked for with its version may be kept for good."""
+    """Serve the folder; what is asked for in the version that is here may be kept for good."""
 
     def __init__(self) -> None:
         super().__init__(directory=FOLDER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one asset."""
-        kept = _FOREVER if b"v=" in scope["query_string"] else b"no-cache"
+        kept = _FOREVER if f"{scope['path']}?{scope['query_string'].decode('latin-1')}" in _versions() else b"no-cache"
 
         async def cached(message: Message) -> None:
             if message["type"] == "http.response.start":

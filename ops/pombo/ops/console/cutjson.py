@@ -1,9 +1,12 @@
-"""Cut JSON: serialised events of which only the beginning was kept."""
+"""Cut JSON: serialised events of which only the beginning was kept, and values cut to a depth that can be shown."""
 
 from typing import Any, Final
 
 import orjson
 
+LEVELS: Final = 100
+"""Of lists and objects within each other, shown; what writes JSON knows 254, what reads it more."""
+DEEPER: Final = "… (nested deeper)"
 _CLOSERS: Final = {"{": "}", "[": "]"}
 
 
@@ -37,3 +40,14 @@ def completed(text: str) -> str:
             whole = place, open_
     end, still = whole
     return text[:end] + "".join(_CLOSERS[one] for one in reversed(still))
+
+
+def shallow(value: Any, levels: int = LEVELS) -> Any:
+    """The value with a word in the place of what is nested deeper than that many levels."""
+    if not isinstance(value, (dict, list)):
+        return value
+    if levels == 0:
+        return DEEPER
+    if isinstance(value, list):
+        return [shallow(member, levels - 1) for member in value]
+    return {name: shallow(member, levels - 1) for name, member in value.items()}

@@ -24,6 +24,9 @@ CSRF_HEADER: Final = "X-CSRF-Token"
 CSRF_FIELD: Final = "csrf"
 FORM_BYTES: Final = 1 << 20
 """Of a form without the header: what is read to find its token. Larger ones bring it in the header."""
+FORM_S: Final = 60.0
+"""Seconds in which such a form has to come."""
+_FORM: Final = "application/x-www-form-urlencoded"
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -101,14 +104,15 @@ class Guard:
 
     async def _judge(self, request: Request, session: Session, receive: Receive) -> tuple[Response | None, Receive]:
         """The refusal, if it is one, and what the page may read the body from."""
-        path, safe = request.url.path, request.method in _SAFE
+        # Not the URL's path, into which some versions of Starlette take what the Host header has behind a slash.
+        path, safe = request.scope["path"], request.method in _SAFE
         if self._state.tokens.open and not _at_home(request):
             return self._refuse(request, HTTPStatus.MISDIRECTED_REQUEST, _FOREIGN_HOST), receive
         if session.role == "stranger" and not path.startswith(_OPEN):
-            return self._to_login(request, safe=safe), receive
+            return self._to_login(request, path, safe=safe), receive
         if safe:
             return None, receive
-        token, receive = await _token(request, receive)
+        token, receive = await _token(request, receive, stranger=session.role == "stranger")
         words = self._objection(request, session, token)
         return (self._refuse(request, HTTPStatus.FORBIDDEN, words) if words else None), receive
 
@@ -118,18 +122,18 @@ class Guard:
             return "this came from another site; nothing was changed"
         if not self._state.sessions.proves(session, token):
             return "this page is too old, or came from elsewhere (no valid CSRF token); load it again and repeat"
-        if not session.operator and request.url.path not in _ANYONES:
+        if not session.operator and request.scope["path"] not in _ANYONES:
             return "viewers may look and change nothing; log in with the operator's token"
         return ""
 
-    def _to_login(self, request: Request, *, safe: bool) -> Response:
+    def _to_login(self, request: Request, path: str, *, safe: bool) -> Response:
         """A stranger asks for a page: to the login, and back from there."""
         page = "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") is None
         if not safe or not page:
             response = self._refuse(request, 401, "your session is over; log in again")
             response.headers["HX-Redirect"] = "/login"
             return response
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = path + (f"?{request.url.query}" if request.url.query else "")
         where = "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
         return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": where})
 
@@ -181,15 +185,26 @@ def _from_here(request: Request) -> bool:
     if site is not None:
         return site == "same-origin"
     # Beyond TLS and localhost browsers tell no site, but the origin.
-    return origin is None or urlsplit(origin).netloc == request.headers.get("Host", "")
+    return origin is None or origin.partition("://")[2] == request.headers.get("Host", "")
 
 
-async def _token(request: Request, receive: Receive) -> tuple[str | None, Receive]:
-    """The CSRF token in the header, else in a form's hidden field; and the body once more."""
+async def _token(request: Request, receive: Receive, *, stranger: bool) -> tuple[str | None, Receive]:
+    """The CSRF token in the header, else in a form's hidden field; and the body once more.
+
+    Strangers send forms alone, which are read here, so that nobody whom the console does not know sends it more.
+    """
     token = request.headers.get(CSRF_HEADER)
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if token is not None or kind != "application/x-www-form-urlencoded":
-        return token, receive
+    form = request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == _FORM
+    if not form or (token is not None and not stranger):
+        return None if stranger else token, receive
+    try:
+        async with asyncio.timeout(FORM_S):
+            return await _token_of_form(receive)
+    except TimeoutError:
+        return None, receive
+
+
+async def _token_of_form(receive: Receive) -> tuple[str | None, Receive]:
     body = b""
     while True:
         message = await receive()

@@ -14,6 +14,8 @@ NAMES: Final = ("source", "reason", "event", "user", "message_id", "since", "unt
 """Of a query's parts; those of a filter, too."""
 LONGEST: Final = 1000
 """Characters of one part."""
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Redis knows no earlier moment."""
 _MOMENT: Final = "no moment; give a span such as 45m, 2h or 3d, or a date (2026-11-21T19:00, in UTC unless it says so)"
 
 
@@ -72,5 +74,8 @@ def _moment(text: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        return parse_since(text, now)
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+        at = parse_since(text, now)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    if at <= _FIRST:
+        raise ConfigurationError(f"{text!r} is before there were letters")
+    return at

@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from pombo.ops import wording
+from pombo.ops.console.cutjson import shallow
 from pombo.ops.console.masking import masked_event
 from pombo.shared.deadletters import Attempt, DeadLetter
 from pombo.shared.deadletters.kind import normalised
@@ -31,7 +33,8 @@ class LetterView:
     def payload(self) -> Any:
         """The event; a text for what is none, which may be shown to those alone who see everything."""
         if self.letter.event:
-            return self.letter.event if self.revealed else masked_event(self.letter.event)
+            shown = shallow(self.letter.event)
+            return shown if self.revealed else masked_event(shown)
         if not self.revealed:
             return f"{wording.size(len(self.letter.payload))} that are no event"
         return self.letter.show()["payload"]
@@ -66,7 +69,9 @@ class LetterView:
     def draft(self) -> str:
         """The event for the form: all but what is locked."""
         if self.letter.event:
-            return indented(_open(self.letter.event))
+            # Of one that is nested too deep to be written anew, all as it is.
+            with suppress(orjson.JSONEncodeError):
+                return indented(_open(self.letter.event))
         shown = self.letter.show()
         return shown["payload"] if shown["payload_encoding"] == "text" else ""
 
@@ -102,7 +107,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str
 
     Some lines around them are told, too; `…` is what lies between.
     """
-    before, after = (indented(_open(event), orjson.OPT_SORT_KEYS).splitlines() for event in (old, new))
+    before, after = (indented(shallow(_open(event)), orjson.OPT_SORT_KEYS).splitlines() for event in (old, new))
     _, *lines = [*difflib.unified_diff(before, after, n=2, lineterm="")][2:] or [""]
     return [(" ", "…") if line.startswith("@@") else (line[:1], line[1:]) for line in lines]
 

@@ -120,8 +120,11 @@ class Poller:
         """Look once a tick while somebody watches, and tell the watchers."""
         while True:
             await self._hub.watched.wait()
-            reading = await self.reading()
-            self._hub.tell(message("tick", orjson.dumps(tick(reading))))
+            try:
+                self._hub.tell(message("tick", orjson.dumps(tick(await self.reading()))))
+            except Exception:
+                # Something stored that nobody can read: the pages say so, and the next look may find it mended.
+                log.exception("console.unreadable")
             await self._clock.sleep(self._pace_s)
 
     async def _look(self) -> None:

@@ -15,6 +15,7 @@ from uvicorn import Config, Server
 from pombo.ops.cli.crew import CONSOLE_FD
 from pombo.ops.console.access import Tokens
 from pombo.ops.console.app import create_app
+from pombo.ops.console.protocol import Protocol
 from pombo.shared.errors import ConfigurationError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.listening import BACKLOG, address_of, inherited, listen
@@ -107,7 +108,7 @@ def console_server(app: Starlette) -> ConsoleServer:
     """A server that is ready to `serve`."""
     config = Config(
         app,
-        http="h11",
+        http=Protocol,
         ws="none",
         interface="asgi3",
         lifespan="on",

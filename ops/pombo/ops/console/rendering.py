@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from http import HTTPStatus
 from typing import Any, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
@@ -87,7 +87,19 @@ def refuse(request: Request, status: int, words: str) -> Response:
     wants_page = "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") is None
     if not wants_page:
         return PlainTextResponse(f"{words}\n", status)
-    return page(request, "error.html", status=status, code=status, phrase=HTTPStatus(status).phrase, words=words)
+    return page(request, "error.html", status=status, code=status, phrase=HTTPStatus(status).phrase, words=words,
+                again=_again(request))  # fmt: skip
+
+
+def _again(request: Request) -> str:
+    """Where to try again: the page itself, or, for what was sent by a form, the page of the form."""
+    if request.method in {"GET", "HEAD"}:
+        path, query = request.scope["path"], request.url.query
+    else:
+        came = urlsplit(request.headers.get("Referer", ""))
+        path, query = (came.path, came.query) if came.netloc == request.headers.get("Host") else ("/", "")
+    # Two slashes would lead to another host.
+    return f"/{quote(path.lstrip('/'))}{f'?{query}' if query else ''}"
 
 
 def operator(request: Request) -> None:
@@ -133,8 +145,8 @@ def _flash(request: Request) -> tuple[str, str] | None:
     """What was flashed. Anybody who can set this host's cookies can say it; it is text, and no more."""
     try:
         text, kind = orjson.loads(base64.urlsafe_b64decode(request.cookies.get(FLASH, "")))
-        return str(text)[:500], kind if kind in {"good", "bad"} else "note"
-    except ValueError:
+        return str(text)[:500], kind if kind in ("good", "bad") else "note"
+    except (ValueError, TypeError):
         return None
 
 

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, NotRequired, Self, TypedDict, get_args
+from typing import Any, Final, Literal, NotRequired, Self, TypedDict, get_args
 
 import orjson
 
 from pombo.shared.clock import iso, moment
 from pombo.shared.deadletters.kind import Kind, kind_of
 from pombo.shared.errors import StoredVersionError
+
+DEEP: Final = "(nested too deep)"
+"""Stands for a field that cannot be written as JSON again."""
 
 Reason = Literal[
     "rejected_by_segment",
@@ -198,32 +201,43 @@ class DeadLetter:
     def show(self) -> dict[str, Any]:
         """The JSON of `dead show`, and a line of an export, of which the letter can be made again.
 
-        The payload is there as an object, else as text, else as text in Base64. An object that would not be written as
-        the very same bytes again has them beside it, as `payload_raw`.
+        The payload is there as an object, else as text, also when it is nested too deep to be written as JSON anew,
+        else as text in Base64. An object that would not be written as the very same bytes again has them beside it, as
+        `payload_raw`.
         """
-        payload, encoding = self._readable()
+        written = _written(self.event) if self.event else None
+        payload, encoding = (self.event, "json") if written else self._as_text()
         shown = {
             **self.describe(), "partition": self.header.partition, "payload": payload, "payload_encoding": encoding,
             "history": list(self.header.history),
         }  # fmt: skip
-        if encoding == "json" and orjson.dumps(payload) != self.payload:
+        if written not in (None, self.payload):
             shown["payload_raw"] = self.payload.decode()
         return shown
 
-    def _readable(self) -> tuple[object, str]:
-        if self.event:
-            return self.event, "json"
+    def _as_text(self) -> tuple[object, str]:
         try:
             return self.payload.decode(), "text"
         except UnicodeDecodeError:
             return base64.b64encode(self.payload).decode(), "base64"
 
 
+def _written(event: Any) -> bytes | None:
+    """The event as JSON; None for one that, as a part of something else, would be nested too deep for it."""
+    try:
+        return orjson.dumps([[[event]]])[3:-3]
+    except orjson.JSONEncodeError:
+        return None
+
+
 def told(value: object) -> str | None:
-    """A field as text: what is invalid may be of any type."""
+    """A field as text: what is invalid may be of any type, and nested deeper than JSON is written."""
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return DEEP
 
 
 def letter_of(source: str, entry: Any) -> DeadLetter:

@@ -37,7 +37,7 @@ async def show(request: Request) -> Response:
     held = await room.held()
     within = [name for name in held if query.wanted.source in {None, name}]
     before = asked.get("before") or None
-    if before is not None and not is_id(before.rpartition("/")[2]):
+    if before is not None and (not is_id(before.rpartition("/")[2]) or before.endswith("/0-0")):
         before = None
     mail = None if query.errors else await room.newest(within, query.wanted, before, PAGE)
     groups = [] if query.errors else await room.groups(within, query.wanted)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pombo.ops.console.cutjson import parsed
+from pombo.ops.console.cutjson import parsed, shallow
 from pombo.ops.console.deeds import deed
 from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.live import CrowdedError, EventStream
@@ -159,7 +159,7 @@ async def _event(request: Request, source: Source, message_id: str, *, granted: 
 def _payload(seen: Seen, *, granted: bool) -> dict[str, Any]:
     """The payload as JSON, or, when it is none, as text for those who may see it."""
     try:
-        value = parsed(seen.payload)
+        value = shallow(parsed(seen.payload))
     except ValueError:
         return {"payload": None, "raw": seen.payload.decode("utf-8", "replace") if granted else ""}
     if granted:

@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.guard import keep
 from pombo.ops.console.rendering import page
 from pombo.ops.console.state import session_of, state_of
@@ -24,9 +25,10 @@ async def show(request: Request) -> Response:
 
 async def log_in(request: Request) -> Response:
     """Exchange a token for a session."""
-    state, form = state_of(request), await request.form()
-    name, token = _name(str(form.get("name", ""))), str(form.get("token", "")).strip()
-    target = _target(str(form.get("next", "")))
+    # Whoever reaches the console may send this: a form of a bounded size, and of no files.
+    state, form = state_of(request), await read_form(request)
+    name, token = _name(text(form, "name")), text(form, "token")
+    target = _target(text(form, "next"))
     address = request.client.host if request.client else ""
     wait_s = state.attempts.wait_s(address)
     if wait_s > 0:
@@ -36,7 +38,8 @@ async def log_in(request: Request) -> Response:
     role = state.tokens.role_of(token)
     if role == "stranger":
         state.attempts.failed(address)
-        log.warning("console.refused", address=address, name=name)
+        # Not the name: who is in a hurry puts the token there.
+        log.warning("console.refused", address=address)
         words = "This token opens nothing here. It is the value of POMBO_CONSOLE_TOKEN or POMBO_CONSOLE_VIEWER_TOKEN."
         return page(request, "login.html", status=401, target=target, problem=words, name=name)
     session = state.sessions.begin(name or role, role)
@@ -55,15 +58,15 @@ async def log_out(request: Request) -> Response:
     return response
 
 
-def _name(text: str) -> str:
+def _name(given: str) -> str:
     """A name fit for the trail."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())[:NAME_CHARACTERS]
+    return "".join(c for c in " ".join(given.split()) if c.isprintable())[:NAME_CHARACTERS]
 
 
-def _target(text: str) -> str:
+def _target(given: str) -> str:
     """Where to go on: a path of this console, whatever was given."""
-    local = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable()
-    return text if local and not text.startswith("/login") else "/"
+    local = given.startswith("/") and not given.startswith(("//", "/\\")) and given.isprintable()
+    return given if local and not given.startswith("/login") else "/"
 
 
 routes = [

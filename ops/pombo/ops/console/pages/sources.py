@@ -54,7 +54,7 @@ async def _context(request: Request) -> dict[str, Any]:
     reading = await state.poller.reading()
     q, wanted = asked.get("q", "").strip()[:64], asked.get("state", "")
     entries = [one for one in listed(reading) if _fits(one, q.casefold(), wanted)]
-    number = max(1, int(asked["page"])) if asked.get("page", "").isdigit() and len(asked["page"]) < 6 else 1
+    number = max(1, int(asked["page"])) if asked.get("page", "").isdecimal() and len(asked["page"]) < 6 else 1
     some = entries[(number - 1) * PAGE : number * PAGE]
     more = len(entries) > number * PAGE
     at = {"q": q, "state": wanted}

@@ -7,6 +7,7 @@ from starlette.routing import Route
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import page, there, url
 from pombo.ops.console.state import state_of
+from pombo.shared.deadletters.letter import is_id
 from pombo.shared.trail import KEPT, Deed, read_trail
 
 nav = Nav("Trail", "/trail", "t", 70, "trail")
@@ -19,8 +20,10 @@ READ = 500
 async def show(request: Request) -> Response:
     """Deeds, newest first, of somebody or with some word."""
     asked = request.query_params
-    wanted, before = asked.get("q", "").strip().casefold(), asked.get("before") or None
-    found, following = await _search(request, wanted, before)
+    wanted, before = asked.get("q", "").strip().casefold(), asked.get("before", "")
+    if not is_id(before) or before == "0-0":
+        before = ""
+    found, following = await _search(request, wanted, before or None)
     return page(
         request, "trail.html", deeds=found, q=asked.get("q", ""), kept=KEPT, home=home, before=before,
         next=following and url("/trail", q=wanted, before=following), first=before and url("/trail", q=wanted),

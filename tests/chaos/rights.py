@@ -71,6 +71,8 @@ class Rights:
     _heard_at: float = 0.0
     _back_at: float = 0.0
     """When Redis could be reached again, after nobody had reached it for longer than between two beats."""
+    _asleep: frozenset[str] = frozenset()
+    """Who was stopped at that moment: it was silent by itself."""
     _lost_at: float = float("-inf")
 
     def forget(self) -> None:
@@ -112,6 +114,8 @@ class Rights:
             return
         if self.world.now - self._heard_at > 1.5 * PACE.beat:
             self._back_at = self.world.now
+            stopped = (one.identity for one in self.world.processes if one.frozen_until > self.world.now)
+            self._asleep = frozenset(stopped)
         self._heard_at = self.world.now
 
     # -- scripts that leases give the right to --------------------------------------------------------------------
@@ -192,7 +196,8 @@ class Rights:
         robbed = next((one for one in self.world.processes if one.identity == owner), None)
         pulse = self._pulses.get(owner, _Pulse())
         beats = robbed is not None and robbed.runs and robbed.frozen_until <= self.world.now and not robbed.cut
-        silence = pulse.silence(self.world.now, self._back_at)
+        back_at = float("-inf") if owner in self._asleep else self._back_at
+        silence = pulse.silence(self.world.now, back_at)
         if beats and pulse.steady and silence < _QUIET_S:
             self._report(f"{_who(effect)} robbed {owner}, {silence:.1f} s after its beat")
 

@@ -9,7 +9,7 @@ import orjson
 from chaos.errand import Effect
 from chaos.segment import Sending, SimSegment
 from chaos.stored import Stored
-from chaos.world import Process, World
+from chaos.world import World
 from pombo.shared.batches import partition_of
 from pombo.worker.membership import PACE
 
@@ -71,6 +71,8 @@ class Rights:
     _heard_at: float = 0.0
     _back_at: float = 0.0
     """When Redis could be reached again, after nobody had reached it for longer than between two beats."""
+    _asleep: frozenset[str] = frozenset()
+    """Who was stopped at that moment: it was silent by itself."""
     _lost_at: float = float("-inf")
 
     def forget(self) -> None:
@@ -112,6 +114,8 @@ class Rights:
             return
         if self.world.now - self._heard_at > 1.5 * PACE.beat:
             self._back_at = self.world.now
+            stopped = (one.identity for one in self.world.processes if one.frozen_until > self.world.now)
+            self._asleep = frozenset(stopped)
         self._heard_at = self.world.now
 
     # -- scripts that leases give the right to --------------------------------------------------------------------
@@ -185,18 +189,17 @@ class Rights:
         return changes
 
     def _look_at_who_is_robbed(self, effect: Effect, change: _Change) -> None:
-        """A lease is another's to take when its owner was silent, is stopped or was a beat ago, or reaches nobody."""
+        """A lease is another's to take when its owner was silent, is stopped, or reaches nobody."""
         owner = change.before.partition(":")[0]
         if not owner or owner == effect.process.identity or not change.now or self._uncertain():
             return
         robbed = next((one for one in self.world.processes if one.identity == owner), None)
         pulse = self._pulses.get(owner, _Pulse())
-        silence = pulse.silence(self.world.now, self._back_at)
-        if robbed is not None and self._beats(robbed) and pulse.steady and silence < _QUIET_S:
+        beats = robbed is not None and robbed.runs and robbed.frozen_until <= self.world.now and not robbed.cut
+        back_at = float("-inf") if owner in self._asleep else self._back_at
+        silence = pulse.silence(self.world.now, back_at)
+        if beats and pulse.steady and silence < _QUIET_S:
             self._report(f"{_who(effect)} robbed {owner}, {silence:.1f} s after its beat")
-
-    def _beats(self, robbed: Process) -> bool:
-        return robbed.runs and not robbed.cut and robbed.frozen_until + PACE.beat <= self.world.now
 
     def _look_at_what_is_handed_back(self, effect: Effect, partitions: set[int]) -> None:
         """Who hands a lease back has settled what was answered."""

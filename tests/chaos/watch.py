@@ -1,7 +1,7 @@
 """The oracle of a simulated world: it knows what was offered, told, sent and stored, and judges all of it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chaos.actors import Bot, Worker
@@ -45,8 +45,8 @@ class Watch:
     recounts: int = 0
     duplicates: Counter[str] = field(default_factory=Counter)
     """What was taken in twice by Segment, by cause."""
-    forgotten: set[str] = field(default_factory=set)
-    """Ids that Redis held, and lost."""
+    forgotten: dict[str, float] = field(default_factory=dict)
+    """Ids that Redis held unfinished, or dead, and lost: and when first."""
     forgot_at: list[float] = field(default_factory=list)
     """When Redis lost something."""
     taken_back: int = 0
@@ -96,8 +96,9 @@ class Watch:
         """Have Redis lose something, and know what."""
         before, accepted = self._kept(), self.stored.count("accepted")
         lose()
-        self.world.note("redis", "has forgotten", f"{len(before - self._kept())} events")
-        self.forgotten |= before - self._kept()
+        lost = before - self._kept()
+        self.world.note("redis", "has forgotten", f"{len(lost)} events")
+        self.forgotten = dict.fromkeys(lost, self.world.now) | self.forgotten
         self.taken_back += accepted - self.stored.count("accepted")
         self.forgot_at.append(self.world.now)
         self.rights.forget()
@@ -133,24 +134,19 @@ class Watch:
         ]
         faults = judge(logs, rows, dead=self.stored.dead()).faults
         # Order holds within a bot: what another one offers too, or instead, may come from there first. And what is
-        # redriven goes last. What Redis forgot while it was on its way, later events do not wait for.
+        # redriven goes last.
         owners = {one.user: bot for bot in reversed(bots) for one in bot.offered}
         exempt = (
             self.redriven
             | self.excused
-            | (self.forgotten & self._overtaken_by_a_loss())
             | {one.message_id for bot in bots for one in bot.offered if owners[one.user] is not bot}
         )
-        faults["lost"] = sorted(set(faults.get("lost", ())) - self.forgotten)
-        faults["out_of_order"] = judge(logs, [row for row in rows if row["message_id"] not in exempt]).out_of_order
+        faults["lost"] = sorted(set(faults.get("lost", ())) - self.forgotten.keys())
+        misplaced = judge(logs, [row for row in rows if row["message_id"] not in exempt]).out_of_order
+        overdue = late_of_lost(self.segment.sendings, self.forgotten)
+        faults["out_of_order"] = [message_id for message_id in misplaced if message_id not in overdue]
         for kind, found in faults.items():
             self.problems += [f"{kind.replace('_', ' ')}: {message_id}" for message_id in found]
-
-    def _overtaken_by_a_loss(self) -> set[str]:
-        """Ids that came first with a request that was under way when Redis lost something."""
-        first = dict(reversed(self.segment.arrivals))
-        spans = {one: (sending.begun_at, sending.arrived_at or self.world.now) for one, sending in first.items()}
-        return {one for one, (begun, came) in spans.items() if any(begun <= at <= came for at in self.forgot_at)}
 
     def _judge_bytes(self, bots: list[Bot]) -> None:
         bodies: dict[str, set[bytes]] = defaultdict(set)
@@ -246,6 +242,29 @@ class Watch:
         for process in [process for process in self.world.processes if process.lives]:
             for crash in process.loop.crashes:
                 self.problems.append(f"{process.name}: {crash.get('message')}: {crash.get('exception')!r}")
+
+
+def late_of_lost(sendings: Iterable[Sending], lost_at: Mapping[str, float]) -> set[str]:
+    """Ids that Redis lost while a request with them was held up: nobody was left who could keep their order.
+
+    Whoever sends such a request had looked at its lease before the loss, and each request that names the id had begun
+    by then. One that begins later shows that Redis holds the event, or that its sender believes in what is gone: then
+    order is owed.
+
+    Args:
+        sendings: all requests.
+        lost_at: the ids that Redis lost, and when first.
+    """
+    requests: dict[str, list[Sending]] = defaultdict(list)
+    for sending in sendings:
+        for message_id in lost_at.keys() & sending.ids:
+            requests[message_id].append(sending)
+    return {
+        message_id
+        for message_id, named in requests.items()
+        if all(one.begun_at <= lost_at[message_id] for one in named)
+        and all(one.arrived_at is None or one.arrived_at > lost_at[message_id] for one in named)
+    }
 
 
 def _consists_of(raw: bytes, parts: Sequence[set[bytes]]) -> bool:

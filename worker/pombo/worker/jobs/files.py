@@ -143,7 +143,7 @@ class Reading:
         while len(found) < count and size < MOST_BYTES and (text := self.file.readline(LONGEST_LINE)):
             if len(text) == LONGEST_LINE and not text.endswith(b"\n"):
                 text = text[:1]
-                while not self.file.readline(_SKIPPED).endswith(b"\n") and self.file.tell() < self.size:
+                while (rest := self.file.readline(_SKIPPED)) and not rest.endswith(b"\n"):
                     pass
             size += len(text)
             found.append(Line(text.rstrip(b"\r\n"), self.file.tell()))

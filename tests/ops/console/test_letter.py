@@ -72,7 +72,7 @@ def test_values_are_masked_until_somebody_asks(redis_url: str, guarded: Running,
 
 
 def test_an_event_nested_too_deep_can_be_seen_and_mended(redis_url: str, sync_redis: Redis, ana: httpx.Client) -> None:
-    """JSON is read deeper than it is written: the form has all of it, what would change its upper part."""
+    """JSON is read deeper than it is written: the form has all of it, to be mended."""
     add(redis_url, "bot")
     deep = "[" * 300 + "]" * 300
     event = f'{{"type":"track","event":"E","userId":"u1","messageId":"m1","properties":{{"a":{deep}}}}}'
@@ -82,7 +82,7 @@ def test_an_event_nested_too_deep_can_be_seen_and_mended(redis_url: str, sync_re
     assert (200, True) == (shown.status_code, deep in shown.text)
     assert 422 == edit(ana, letter_id, event).status_code
     mended = {"type": "track", "event": "E", "userId": "u1", "properties": {"a": []}}
-    assert "nested deeper" in edit(ana, letter_id, mended, preview="1").text
+    assert 200 == edit(ana, letter_id, mended, preview="1").status_code
     assert "HX-Redirect" in edit(ana, letter_id, mended).headers
     assert 1 == queued(sync_redis)
 

@@ -102,9 +102,3 @@ def test_long_names_are_cut_and_still_told_apart() -> None:
     assert kind(event=f"{long}1").fingerprint != kind(event=f"{long}2").fingerprint
     assert [None, None, False] == [kind(event=f"{long}1").may_be(name) for name in (f"{long}1", f"{long}2", "y")]
     assert [True, False] == [kind().may_be(name) for name in ("E", "F")]
-
-
-def test_an_answer_nested_very_deep_is_taken_as_it_is() -> None:
-    """Whatever Segment or a proxy answers, a letter has a kind."""
-    answer = "[" * 900 + "]" * 900
-    assert answer[:LONGEST_ANSWER] == normalised(answer)

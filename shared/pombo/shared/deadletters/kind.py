@@ -80,7 +80,7 @@ def normalised(answer: str) -> str:
     """An answer without what differs from event to event; of JSON, its members' texts without the punctuation."""
     try:
         text = " ".join(_texts(orjson.loads(answer)))
-    except (orjson.JSONDecodeError, RecursionError):
+    except orjson.JSONDecodeError:
         text = answer
     # Word by word, so that a long one without a digit is looked at once, and not from each of its characters on.
     text = _WORD.sub(lambda word: "#" if "@" in word[0] else word[0], _QUOTED.sub("…", text))

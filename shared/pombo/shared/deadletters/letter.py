@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final, Literal, NotRequired, Self, TypedDict, get_args
+from typing import Any, Literal, NotRequired, Self, TypedDict, get_args
 
 import orjson
 
 from pombo.shared.clock import iso, moment
 from pombo.shared.deadletters.kind import Kind, kind_of
 from pombo.shared.errors import StoredVersionError
-
-DEEP: Final = "(nested too deep)"
-"""Stands for a field that cannot be written as JSON again."""
 
 Reason = Literal[
     "rejected_by_segment",
@@ -231,13 +228,10 @@ def _written(event: Any) -> bytes | None:
 
 
 def told(value: object) -> str | None:
-    """A field as text: what is invalid may be of any type, and nested deeper than JSON is written."""
+    """A field as text: what is invalid may be of any type."""
     if value is None or isinstance(value, str):
         return value
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:
-        return DEEP
+    return orjson.dumps(value).decode()
 
 
 def letter_of(source: str, entry: Any) -> DeadLetter:

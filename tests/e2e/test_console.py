@@ -3,6 +3,7 @@
 Each test has a source of its own, so that they may run in any order.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -113,7 +114,7 @@ async def test_every_page_is_alive(tab: Tabs, live: Live) -> None:
             await page.emulate_media(color_scheme=scheme)
             assert [] == await page.evaluate(CONTRASTS), f"{path}, {scheme}"
         await page.set_viewport_size(PHONE)
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        await page.wait_for_function("() => document.documentElement.scrollWidth <= innerWidth")
         assert [] == await page.evaluate(TOO_WIDE), path
 
 
@@ -121,8 +122,10 @@ async def test_the_charts_move(tab: Tabs, live: Live) -> None:
     """Between two looks the last point has other figures, and each canvas other pixels, without a reload."""
     page = await enter(tab, live)
     pixels = "() => [...document.querySelectorAll('.chart canvas')].map((one) => one.toDataURL())"
+    await expect(page.locator(".chart canvas")).to_have_count(3)
+    await expect(page.locator("[data-value=delivered]")).to_have_text(re.compile("[1-9]"), timeout=SETTLE_MS)
     async with page.expect_response(lambda answer: "/overview/history" in answer.url) as first:
-        await expect(page.locator(".chart canvas")).to_have_count(3)
+        pass
     before, drawn = await (await first.value).json(), await page.evaluate(pixels)
     await page.evaluate("window.mark = 1")
     await page.wait_for_function(

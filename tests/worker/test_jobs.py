@@ -20,8 +20,9 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError
 from rq import SimpleWorker
-from rq.job import Job
+from rq.job import Job, _current_job
 from rq.serializers import JSONSerializer
+from rq.timeouts import JobTimeoutException
 
 from pombo.ops.jobboard import JobView, cancel, find_job
 from pombo.shared.connection import aconnect
@@ -29,6 +30,7 @@ from pombo.shared.deadletters import Filter, LetterHeader
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, new_secret
+from pombo.shared.settings import Settings
 from pombo.worker.jobs import (
     QUEUE,
     QUIET_S,
@@ -45,6 +47,7 @@ from pombo.worker.jobs import (
     queue,
 )
 from pombo.worker.jobs.criteria import NOBODY
+from pombo.worker.jobs.frame import Desk, Task, perform
 from support.programs import exists
 from support.waiting import until
 
@@ -301,6 +304,24 @@ def test_an_ended_job_forgets_whom_it_was_about(sync_redis: Redis, bot: str) -> 
         assert "Message Sent" == ended.args[1]["event"]
         assert not [word for word in ("secret", "77-7") if word in str(ended.args)]
         assert b"secret" not in b"".join(stored.values())
+
+
+@pytest.mark.parametrize("left", [0, RESTARTS])
+def test_a_job_whose_time_is_up_goes_on(sync_redis: Redis, bot: str, left: int) -> None:
+    """RQ puts it back with its checkpoint, and with whom it is about; the last time it is over, and forgets."""
+    job = enqueue_redrive(sync_redis, bot, Filter(user="u1"))
+    job.retries_left = left
+
+    def late(desk: Desk, _: Settings) -> Task:
+        raise JobTimeoutException
+
+    token = _current_job.set(job)
+    try:
+        with pytest.raises(JobTimeoutException):
+            perform(None, late)
+    finally:
+        _current_job.reset(token)
+    assert (left, "u1" if left else NOBODY) == (job.retries_left, job.args[1]["user"])
 
 
 class Told(logging.Handler):

@@ -144,7 +144,9 @@ def test_neighbours_become_one() -> None:
 
 
 async def poisoned(world: World, source: Source, feeder: Iterator[int]) -> None:
-    """Let the sick event fail, while others succeed, until it is dead."""
+    """Let the sick event fail alone first, then while others succeed, until it is dead."""
+    before = len(world.sim.requests())
+    await world.until(lambda: len(world.sim.requests()) > before, "a failure")
     while not await world.settled():
         number = next(feeder)
         await world.append(source, 1, [body(f"other{number}", user="u2")])

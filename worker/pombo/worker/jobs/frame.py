@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rq import get_current_job
 from rq.job import Job
+from rq.timeouts import JobTimeoutException
 
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.connection import aconnect, redis_url, transient
@@ -198,10 +199,10 @@ class Task(ABC):
 def perform(namespace: str | None, make: Callable[[Desk, Settings], Task]) -> dict[str, Any]:
     """Do the current job of RQ's; return its result.
 
-    What it raises is final: trouble that passes is waited out within. When it was cancelled, or another run took it
-    over, this process ends.
+    What it raises is final: trouble that passes is waited out within. One whose time is up, as when it is throttled
+    for more than a day, goes on in another run. When it was cancelled, or another run took it over, this process ends.
     """
-    job = get_current_job()
+    job, ended = get_current_job(), True
     try:
         return asyncio.run(_perform(namespace, make, job))
     except Cancelled:
@@ -211,12 +212,15 @@ def perform(namespace: str | None, make: Callable[[Desk, Settings], Task]) -> di
         log.warning("job.superseded", job=job.id if job else None)
         # To RQ, a process that ended well has told itself what became of its job; the other run does.
         os._exit(0)
+    except JobTimeoutException:
+        ended = job is None or not job.should_retry
+        raise
     except Exception:
         if job is not None:
             job.retries_left = 0
         raise
     finally:
-        if job is not None:
+        if job is not None and ended:
             # RQ stores the job's words once more with its end, and keeps them for days.
             forget(job)
 

@@ -338,7 +338,7 @@ class Told(logging.Handler):
 
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_job_that_cannot_even_begin_names_nobody(
-    sync_redis: Redis, bot: str, retries: int, monkeypatch: pytest.MonkeyPatch
+    sync_redis: Redis, bot: str, retries: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither in the log, nor in what is kept once it is not tried again; until then it knows whom it is about."""
     job = enqueue_redrive(sync_redis, bot, Filter(user="ana@example.com"))
@@ -348,7 +348,7 @@ def test_a_job_that_cannot_even_begin_names_nobody(
     worker, told = JobWorker(sync_redis), Told()
     log = logging.getLogger("rq.worker")
     log.addHandler(told)
-    monkeypatch.setattr(log, "level", logging.WARNING)
+    caplog.set_level(logging.WARNING, "rq.worker")
     try:
         worker.prepare_execution(taken := fetch(sync_redis, job))
         worker.perform_job(taken, queue(sync_redis), taken.get_executions()[0])

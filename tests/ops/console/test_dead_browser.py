@@ -138,8 +138,9 @@ async def test_a_group_is_discarded_from_a_phone(
     for path in ("/dead", "/dead/-/files", "/jobs"):
         await page.goto(f"{guarded.url}{path}")
         assert PHONE["width"] >= await page.evaluate("document.documentElement.scrollWidth")
-    await page.goto(f"{guarded.url}/dead")
-    await page.get_by_role("link", name="Discard…").click()
+    await page.goto(f"{guarded.url}/dead?reason=invalid")
+    await page.get_by_label("All that match").check()
+    await page.get_by_role("button", name="Discard…").click()
     await expect(page.locator("#act")).to_be_visible()
     box = await page.locator("#act").bounding_box()
     assert box is not None

@@ -158,6 +158,7 @@ async def test_dead_letters_are_found_by_their_table(world: World) -> None:
         assert 2 == (await count(world.redis, world.keys, "bot", Filter(reason="rejected_by_segment"))).letters
         assert [2] == [group.count for group in await groups(world.redis, world.keys, "bot")]
         assert await rebuild(world.redis, world.keys, "bot")
+    world.sim.set_plan([])
     assert 1 == await redrive_page(world.redis, world.keys, source, [found])
     assert 1 == (await count(world.redis, world.keys, "bot", Filter())).letters
 

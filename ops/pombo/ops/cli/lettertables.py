@@ -57,6 +57,6 @@ def show_letter(letter: dict[str, Any]) -> None:
             ("at", ">status", "outcome", "note"),
             [(output.local(a["at"]), a["status"], a["outcome"], a.get("note")) for a in history],
         )
-    output.say("", "What to do", remedy(letter["reason"]))
+    output.say("", "What to do", remedy(letter["reason"]).typed)
     output.say("", "Event" if encoding == "json" else f"Payload ({encoding})")
     output.write_json(payload)

@@ -11,9 +11,9 @@ from starlette.routing import Route
 from pombo.ops.console.letterquery import LetterQuery
 from pombo.ops.console.mailroom import Mailroom
 from pombo.ops.console.pages import Nav
-from pombo.ops.console.remedies import REMEDIES, remedy
 from pombo.ops.console.rendering import fragment, page, url
 from pombo.ops.console.state import State, state_of
+from pombo.ops.remedies import REMEDIES, remedy
 from pombo.shared.clock import moment
 from pombo.shared.deadletters import Counts, DeadLetter, Group
 from pombo.shared.deadletters.letter import is_id

@@ -13,9 +13,9 @@ from pombo.ops.console.deeds import deed
 from pombo.ops.console.fates import fate_of, last_deed
 from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.letterview import LetterView, changes, difference, parsed
-from pombo.ops.console.remedies import remedy
 from pombo.ops.console.rendering import fragment, page, redirect, url
 from pombo.ops.console.state import State, state_of
+from pombo.ops.remedies import remedy
 from pombo.shared.clock import moment
 from pombo.shared.deadletters import DeadLetter, discard, edited, find, redrive_page
 from pombo.shared.deadletters.letter import is_id, told

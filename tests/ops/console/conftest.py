@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from ops.console.rig import OPERATOR, VIEWER, Running, console
@@ -37,3 +38,17 @@ def guarded(guarded_of_module: Running, redis_url: str) -> Running:
     """A console with both tokens, over an empty server."""
     guarded_of_module.clock.by += APART_S
     return guarded_of_module
+
+
+@pytest.fixture
+def ana(guarded: Running) -> Iterator[httpx.Client]:
+    """An operator."""
+    with guarded.client(OPERATOR, "ana") as client:
+        yield client
+
+
+@pytest.fixture
+def vic(guarded: Running) -> Iterator[httpx.Client]:
+    """A viewer."""
+    with guarded.client(VIEWER, "vic") as client:
+        yield client

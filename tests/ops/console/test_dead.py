@@ -1,7 +1,6 @@
 """The list of dead letters: groups, filters, pages, and what is done with many."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 from redis import Redis
 
 from ops.console.letterbox import add, ago, burst, dead, deeds, letter, post, put, queued
-from ops.console.rig import OPERATOR, VIEWER, Running, console
+from ops.console.rig import OPERATOR, Running, console
 
 SCRIPT = '"><script>alert(1)</script>'
 
@@ -21,20 +20,6 @@ def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
     monkeypatch.setenv("POMBO_EXPORT_DIR", str(tmp_path))
     monkeypatch.setenv("POMBO_LOG_LEVEL", "error")
-
-
-@pytest.fixture
-def ana(guarded: Running) -> Iterator[httpx.Client]:
-    """An operator."""
-    with guarded.client(OPERATOR, "ana") as client:
-        yield client
-
-
-@pytest.fixture
-def vic(guarded: Running) -> Iterator[httpx.Client]:
-    """A viewer."""
-    with guarded.client(VIEWER, "vic") as client:
-        yield client
 
 
 def listed(answer: httpx.Response) -> list[str]:

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,13 +35,6 @@ def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
     monkeypatch.setenv("POMBO_EXPORT_DIR", str(tmp_path))
     monkeypatch.setenv("POMBO_LOG_LEVEL", "error")
-
-
-@pytest.fixture
-def ana(guarded: Running) -> Iterator[httpx.Client]:
-    """An operator."""
-    with guarded.client(OPERATOR, "ana") as client:
-        yield client
 
 
 def test_no_jobs_and_nobody_to_do_them(ana: httpx.Client) -> None:

@@ -1,6 +1,5 @@
 """One dead letter: masks, attempts, edits, and where it went."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,20 +14,6 @@ from pombo.shared.deadletters import LetterHeader
 from support import letters
 
 PRIVATE = ("maria@example.com", "123.456.789-09", "41 Rua das Flores", "5511987654321")
-
-
-@pytest.fixture
-def ana(guarded: Running) -> Iterator[httpx.Client]:
-    """An operator."""
-    with guarded.client(OPERATOR, "ana") as client:
-        yield client
-
-
-@pytest.fixture
-def vic(guarded: Running) -> Iterator[httpx.Client]:
-    """A viewer."""
-    with guarded.client(VIEWER, "vic") as client:
-        yield client
 
 
 def private() -> letters.Stored:

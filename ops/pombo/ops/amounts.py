@@ -1,13 +1,13 @@
-"""Amounts as people give them: spans of time and sizes, read and written."""
+"""Amounts as people give them: spans of time, moments and sizes."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from pombo.shared.errors import ConfigurationError
 
-SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SECONDS: Final = {"d": 86_400, "h": 3600, "m": 60}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _POWERS: Final = "kmgt"
@@ -19,14 +19,31 @@ def parse_span(text: str, option: str) -> float:
     Raises:
         ConfigurationError: it is neither; the message names the option.
     """
-    span = SPAN.fullmatch(text.strip())
+    span = _SPAN.fullmatch(text.strip())
     try:
-        seconds = timedelta(**{UNITS[span[2]]: float(span[1])}).total_seconds() if span else float(text)
+        seconds = timedelta(**{_UNITS[span[2]]: float(span[1])}).total_seconds() if span else float(text)
     except (ValueError, OverflowError):
         seconds = -1
     if not 0 <= seconds < float("inf"):
         raise ConfigurationError(f"{option} {text!r} is no span; give one such as 45m, 2h, 30d, or seconds")
     return seconds
+
+
+def parse_since(text: str, now: datetime | None = None, *, option: str = "--since") -> datetime:
+    """Read a moment: ISO 8601 (without a zone: this machine's), or a span before now such as 45m, 2h, 3d.
+
+    Raises:
+        ConfigurationError: it is neither; the message names the option.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    try:
+        if span:
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[span[2]]: float(span[1])})
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ConfigurationError(
+            f"{option} {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
+        ) from None
 
 
 def span(seconds: float) -> str:

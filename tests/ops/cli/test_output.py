@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pombo.ops.cli.inputs import parse_since
+from pombo.ops.amounts import parse_since
 from pombo.ops.cli.output import brief, local
 from pombo.ops.wording import age, plural, size
 from pombo.shared.errors import ConfigurationError

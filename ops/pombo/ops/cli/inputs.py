@@ -1,10 +1,9 @@
-"""What users give: keys, answers to questions, moments, and which dead letters they mean."""
+"""What users give: keys, answers to questions, and which dead letters they mean."""
 
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pombo.ops.amounts import SPAN, UNITS
+from pombo.ops.amounts import parse_since
 from pombo.ops.cli.failures import MISUSE, UNWELL, CommandError
 from pombo.shared.errors import ConfigurationError
 
@@ -56,23 +55,6 @@ def confirm(question: str, *, yes: bool) -> None:
         raise CommandError("nobody answers on standard input; pass --yes to go ahead unasked", MISUSE)
     if answer.strip().lower() not in {"y", "yes"}:
         raise CommandError("nothing was changed", UNWELL)
-
-
-def parse_since(text: str, now: datetime | None = None, *, option: str = "--since") -> datetime:
-    """Read a moment: ISO 8601 (without a zone: this machine's), or a span before now such as 45m, 2h, 3d.
-
-    Raises:
-        ConfigurationError: it is neither; the message names the option.
-    """
-    span = SPAN.fullmatch(text.strip())
-    try:
-        if span:
-            return (now or datetime.now(UTC)) - timedelta(**{UNITS[span[2]]: float(span[1])})
-        return datetime.fromisoformat(text.strip()).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        raise ConfigurationError(
-            f"{option} {text!r} is no moment; give ISO 8601 (2026-11-21T19:00) or a span such as 45m, 2h, 3d"
-        ) from None
 
 
 def letter_filter(

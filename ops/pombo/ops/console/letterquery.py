@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Self
 
-from pombo.ops.cli.inputs import parse_since
+from pombo.ops.amounts import parse_since
 from pombo.ops.console.rendering import url
 from pombo.shared.deadletters import REASONS, Filter
 from pombo.shared.errors import ConfigurationError

@@ -186,6 +186,25 @@ async def test_hold_that_is_over_opens_with_a_ramp(stored: StoredSource) -> None
     assert None is closed
 
 
+AT_EVERY_MOMENT = """
+local flow, rate, now, shut = KEYS[1], KEYS[2], 1700000000000, {}
+for since = 0, RAMP_MS - 1 do
+  redis.call('HSET', flow, 'hold_until', stamp(now - since))
+  redis.call('HSET', rate, 'tokens', 1, 'at', stamp(now))
+  if not gate(flow, rate, 0, 0, 1, now).open then
+    shut[#shut + 1] = since
+  end
+end
+return shut
+"""
+
+
+async def test_a_whole_token_opens_the_gate_at_every_moment_of_a_ramp(stored: StoredSource) -> None:
+    """Sums of the ramp's integral lose a bit at some moments; a request that has its token never waits for that bit."""
+    text = script("weather").text + script("gate").text + AT_EVERY_MOMENT
+    assert [] == await stored.redis.execute_command("EVAL", text, 2, stored.of.flow, stored.of.rate)
+
+
 async def test_ramp_ends_after_five_seconds(stored: StoredSource) -> None:
     """Five seconds after a hold the usual limit applies, or none."""
     await stored.append(0, ["a"])

@@ -55,7 +55,7 @@ local function gate(flow_key, rate_key, limit, burst, events, now)
   local elapsed = math.max(0, now - at)
   if ramping then
     -- What the ramp has let through since: its integral, not its present height.
-    tokens = math.min(math.max(burst, 1), tokens + ramped(since) - ramped(since - elapsed))
+    tokens = math.min(math.max(burst, 1), tokens + (ramped(since) - ramped(since - elapsed)))
   else
     tokens = math.min(burst, tokens + rate * elapsed / 1000)
   end

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -22,7 +23,8 @@ from redis.exceptions import RedisError
 
 from pombo.ops.serverbinary import bundled_program
 from pombo.shared.connection import connect
-from support.certificates import make_certificate, tls_relay
+from support.certificates import make_certificate
+from support.tlsrelay import tls_relay
 from support.waiting import until
 
 SHAPES = ("tcp", "unix", "tls", "sentinel", "cluster")
@@ -30,6 +32,7 @@ PASSWORD = "only-for-tests"
 SERVICE = "main"
 SLOTS = 16_384
 _TRIES = 5
+_PATIENCE_MS = 60_000
 
 
 def server_program() -> str:
@@ -410,19 +413,19 @@ def tls(**options: object) -> Iterator[Shape]:
         until(server.settled, "listening server")
         if not server.lives:
             server = stack.enter_context(running(folder / "plain", **options))
-            port = stack.enter_context(tls_relay(made, server.port))
+            port = stack.enter_context(tls_relay(made.certificate, made.key, server.port))
         yield Alone(f"rediss://:{PASSWORD}@localhost:{port}/0?ssl_ca_certs={made.certificate}", server)
 
 
 @contextmanager
-def sentinel(**options: object) -> Iterator[Sentinel]:
-    """A primary, a replica and three sentinels, who take a server for dead after half a second of silence."""
+def sentinel(*, patience_ms: int = 500, **options: object) -> Iterator[Sentinel]:
+    """A primary, a replica and three sentinels, who take a server for dead after so long a silence."""
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         login = {"requirepass": PASSWORD, "masterauth": PASSWORD, **options}
         first = stack.enter_context(running(folder / "0", **login))
         second = stack.enter_context(running(folder / "1", **login, replicaof=f"127.0.0.1 {first.port}"))
-        guards = [stack.enter_context(_guard(folder / f"s{number}", first.port)) for number in range(3)]
+        guards = [stack.enter_context(_guard(folder / f"s{number}", first.port, patience_ms)) for number in range(3)]
         made = Sentinel([first, second], guards)
         until(made.known, "sentinels that know all")
         until(made.followed, "replica")
@@ -430,7 +433,7 @@ def sentinel(**options: object) -> Iterator[Sentinel]:
 
 
 @contextmanager
-def _guard(folder: Path, watched: int) -> Iterator[Server]:
+def _guard(folder: Path, watched: int, patience_ms: int) -> Iterator[Server]:
     """A sentinel."""
     for _ in range(_TRIES):
         folder.mkdir(exist_ok=True)
@@ -439,7 +442,7 @@ def _guard(folder: Path, watched: int) -> Iterator[Server]:
             f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\nrequirepass {PASSWORD}-2\n"
             f"sentinel sentinel-pass {PASSWORD}-2\n"
             f"sentinel monitor {SERVICE} 127.0.0.1 {watched} 2\nsentinel auth-pass {SERVICE} {PASSWORD}\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 3000\n"
+            f"sentinel down-after-milliseconds {SERVICE} {patience_ms}\nsentinel failover-timeout {SERVICE} 3000\n"
         )
         guard = _Guard(folder, port)
         try:
@@ -475,7 +478,7 @@ def nodes(kind: type[AnyCluster], options: Mapping[str, object]) -> Iterator[Any
             stack.enter_context(
                 running(
                     folder / str(number), cluster_enabled="yes", cluster_port=free_port(),
-                    cluster_node_timeout=2000, cluster_config_file=folder / str(number) / "nodes", **options,
+                    cluster_config_file=folder / str(number) / "nodes", **{"cluster_node_timeout": 2000, **options},
                 )
             )
             for number in range(kind.nodes)
@@ -486,8 +489,10 @@ def nodes(kind: type[AnyCluster], options: Mapping[str, object]) -> Iterator[Any
 
 
 STARTERS: dict[str, Callable[..., AbstractContextManager[Shape]]] = {
-    "tcp": tcp, "unix": unix, "tls": tls, "sentinel": sentinel, "cluster": cluster,
+    "tcp": tcp, "unix": unix, "tls": tls, "sentinel": partial(sentinel, patience_ms=_PATIENCE_MS),
+    "cluster": partial(cluster, cluster_node_timeout=_PATIENCE_MS),
 }  # fmt: skip
+"""For tests in which no server dies: none is taken for dead because the machine was busy."""
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 """Options of a server that keeps what it acknowledged."""
 

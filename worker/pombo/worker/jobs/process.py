@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from redis.client import Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker
-from rq.exceptions import DeserializationError
+from rq.exceptions import DeserializationError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -84,6 +84,11 @@ class JobWorker(Worker):
         self.told_to_stop = True
         if self.horse_pid:
             self.kill_horse()
+
+    def teardown(self) -> None:
+        """Leave the fleet of RQ's workers, which no further signal is to cut off."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        super().teardown()  # type: ignore[no-untyped-call]
 
     def request_stop_execution(self, execution_id: str) -> None:
         """Have the running job end between two steps, so that its counts are exact; called from RQ's listening thread.
@@ -224,6 +229,9 @@ def _work(connection: Redis) -> _Trouble | None:
         worker.work(logging_level="WARNING")
     except (RedisError, OSError) as error:
         trouble = trouble._replace(error=f"{type(error).__name__}: {error}")
+    except StopRequested:
+        # Raised by the signal's handler, after RQ had stopped minding it: as it ended by itself.
+        assert worker.told_to_stop
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         worker.close()

@@ -7,20 +7,13 @@ from pathlib import Path
 import orjson
 import pytest
 from redis import Redis
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
 
 from ops.cli.commands import DEADLINE_S, Cli, at_terminal, bury, said
 from pombo.ops.remedies import remedy
 from pombo.shared.deadletters import REASONS
 from pombo.shared.keys import Keys
 from pombo.worker.jobs import queue
-
-
-def do_jobs(redis: Redis) -> None:
-    """Do every job that waits, as a worker would."""
-    worker = SimpleWorker([queue(redis)], connection=redis, serializer=JSONSerializer)
-    worker.work(burst=True, logging_level="WARNING")
+from support.jobs import do_jobs
 
 
 @pytest.fixture

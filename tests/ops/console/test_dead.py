@@ -8,8 +8,9 @@ import httpx
 import pytest
 from redis import Redis
 
-from ops.console.letterbox import add, ago, burst, dead, deeds, letter, post, put, queued
+from ops.console.letterbox import add, ago, dead, deeds, letter, post, put, queued
 from ops.console.rig import OPERATOR, Running, console
+from support.jobs import do_jobs
 
 SCRIPT = '"><script>alert(1)</script>'
 
@@ -176,7 +177,7 @@ def test_a_redrive_becomes_a_job(redis_url: str, sync_redis: Redis, ana: httpx.C
     assert "Redrive of bot" in job
     assert "ana" in job
     assert "at most 100 a second" not in job
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (2, 1) == (dead(sync_redis), queued(sync_redis))
     assert "1 dead letter redriven; 1 left, as they were accepted" in ana.get(answer.headers["location"]).text
     assert [("ana", "dead.redrive", "bot")] == deeds(sync_redis)
@@ -190,7 +191,7 @@ def test_older_ones_go_when_the_box_is_ticked(redis_url: str, sync_redis: Redis,
     assert 422 == refused.status_code
     assert "tick the box" in refused.text
     assert 303 == post(ana, "/dead/-/act", {"action": "redrive", "all": "1", "older": "1"}).status_code
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (0, 1) == (dead(sync_redis), queued(sync_redis))
 
 
@@ -200,7 +201,7 @@ def test_ticked_letters_alone_are_moved(redis_url: str, sync_redis: Redis, ana: 
     ids = put(redis_url, letter("m1"), letter("m2")) + put(redis_url, letter("m3"), source="shop")
     answer = post(ana, "/dead/-/act", {"action": "discard", "ids": [ids[0], ids[2]]})
     assert (303, "/jobs") == (answer.status_code, answer.headers["location"])
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (1, 0) == (dead(sync_redis), dead(sync_redis, "shop"))
     assert ["m2"] == listed(ana.get("/dead"))
 
@@ -211,7 +212,7 @@ def test_letters_that_die_after_the_question_stay(redis_url: str, sync_redis: Re
     put(redis_url, letter("m1"))
     post(ana, "/dead/-/act", {"action": "discard", "all": "1"})
     put(redis_url, letter("m2"))
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert ["m2"] == listed(ana.get("/dead"))
 
 
@@ -220,7 +221,7 @@ def test_an_export_becomes_a_file(redis_url: str, sync_redis: Redis, ana: httpx.
     add(redis_url, "bot")
     put(redis_url, letter("m1"), letter("m2"))
     post(ana, "/dead/-/act", {"action": "export", "all": "1", "discards": "1"})
-    burst(sync_redis)
+    do_jobs(sync_redis)
     (file,) = tmp_path.glob("*.ndjson")
     assert (2, 0) == (file.read_bytes().count(b"\n"), dead(sync_redis))
 

@@ -418,8 +418,9 @@ def tls(**options: object) -> Iterator[Shape]:
 
 
 @contextmanager
-def sentinel(*, patience_ms: int = 500, **options: object) -> Iterator[Sentinel]:
-    """A primary, a replica and three sentinels, who take a server for dead after so long a silence."""
+def sentinel(**options: object) -> Iterator[Sentinel]:
+    """A primary, a replica and three sentinels, who take a server for dead after `patience_ms` of silence."""
+    patience_ms = options.pop("patience_ms", 500)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         login = {"requirepass": PASSWORD, "masterauth": PASSWORD, **options}
@@ -433,7 +434,7 @@ def sentinel(*, patience_ms: int = 500, **options: object) -> Iterator[Sentinel]
 
 
 @contextmanager
-def _guard(folder: Path, watched: int, patience_ms: int) -> Iterator[Server]:
+def _guard(folder: Path, watched: int, patience_ms: object) -> Iterator[Server]:
     """A sentinel."""
     for _ in range(_TRIES):
         folder.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """A real server for every test that needs Redis: started once a session, flushed before each test."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -11,6 +12,17 @@ from pombo.shared.keys import Keys
 from pombo.shared.secrets import Secrets
 from support.programs import SECRET
 from support.servers import unix
+
+
+def pytest_configure() -> None:
+    """Have children get the signals that tests send them, also where who started us ignores them: nohup, or a shell's &.
+
+    A signal that is ignored stays so in children; one that is handled, however, has its usual effect there.
+    """
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

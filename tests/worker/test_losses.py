@@ -276,6 +276,7 @@ async def test_a_restart_that_lost_the_last_writes(forgetful: tuple[World, Serve
         AsyncProducer("bot", settings=settings, budget_s=25) as two,
     ):
         await asyncio.gather(*(one.track(f"u{n}", "Said") for n in range(10)))
+        await beaten(world, worker)  # Without a beat the server would come back as an emptied one.
         with connect(world.url) as client:
             client.save()
         await asyncio.gather(*(one.track(f"u{n}", "Said") for n in range(30)))

@@ -125,6 +125,8 @@ async def test_an_older_state_has_other_leases(world: World, sync_redis: Blockin
         sync_redis.set(key, lease)
     await beaten(world, *workers)
     bring_back(sync_redis, older)
+    await noticed(world, "older")
+    await beaten(world, *workers)
     for partition in range(4):
         await world.append(source, partition, [body(f"b{partition}")])
     await world.drained()

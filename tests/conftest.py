@@ -15,7 +15,7 @@ from support.servers import unix
 
 
 def pytest_configure() -> None:
-    """Have children get the signals that tests send them, also where who started us ignores them: nohup, or a shell's &.
+    """Have children get the signals that tests send them, also where nohup, or a shell's &, has us ignore them.
 
     A signal that is ignored stays so in children; one that is handled, however, has its usual effect there.
     """

@@ -1,7 +1,7 @@
 """Charts read on from where the last reading ended: the same figures as everything read anew, at every moment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast, get_args
 
 import orjson
@@ -14,7 +14,7 @@ from pombo.shared.connection import aconnect
 from pombo.shared.flow import Flow
 from pombo.shared.history import History, Present, Rolling, Width, read_history
 from pombo.shared.keys import Keys
-from pombo.shared.ledger import Ledger
+from pombo.shared.ledger import read_ledger
 from pombo.shared.sources import Source
 from support.virtualscript import EPOCH, clock_key, virtual_script
 
@@ -55,8 +55,8 @@ class World:
         present = []
         for source in self.sources:
             of = KEYS.of(source.name)
-            ledger, flow = await self.redis.hgetall(of.ledger), await self.redis.hgetall(of.flow)
-            present.append(Present(source, Ledger.parse(ledger), Flow.parse(flow, now)))
+            flow = cast("dict[bytes, bytes]", await self.redis.hgetall(of.flow))
+            present.append(Present(source, await read_ledger(self.redis, of), Flow.parse(flow, now)))
         anew = await read_history(self.redis, KEYS, self.sources, span, now=now)
         return told(anew), told(await self.rolling[span].read(self.redis, KEYS, present, now))
 
@@ -67,7 +67,7 @@ def told(history: History) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def world(redis: Redis) -> AsyncIterator[World]:
+async def world(redis: Redis) -> World:
     made = World(redis)
     await made.begin()
     return made
@@ -142,7 +142,7 @@ async def test_a_source_at_rest_is_not_asked_again(world: World) -> None:
     world.second += 60
     await world.read("15m")
     rolling, now = world.rolling["15m"], NOON_MS + round(world.second * 1000)
-    ledger = Ledger.parse(await world.redis.hgetall(KEYS.of("a").ledger))
+    ledger = await read_ledger(world.redis, KEYS.of("a"))
     before = (await world.redis.info("commandstats"))["cmdstat_lrange"]["calls"]
     found = await rolling.read(world.redis, KEYS, [Present(SOURCES[0], ledger, Flow(now))], now)
     assert before == (await world.redis.info("commandstats"))["cmdstat_lrange"]["calls"]
@@ -158,7 +158,7 @@ async def test_only_what_is_new_is_read(world: World) -> None:
     await world.read("15m")
     world.second += 10
     before = (await world.redis.info("stats"))["total_net_output_bytes"]
-    ledger = Ledger.parse(await world.redis.hgetall(KEYS.of("a").ledger))
+    ledger = await read_ledger(world.redis, KEYS.of("a"))
     now = NOON_MS + round(world.second * 1000)
     await world.rolling["15m"].read(world.redis, KEYS, [Present(SOURCES[0], ledger, Flow(now))], now)
     whole = sum(map(len, await world.redis.lrange(KEYS.of("a").history, 0, -1)))

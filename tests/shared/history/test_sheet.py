@@ -17,7 +17,8 @@ GRID = Grid(600_000, 10_000, 12)
 def taken(draw: st.DrawFn) -> list[Sample]:
     """One source's samples, at most one a slot, from before the grid to its end."""
     slots = sorted(draw(st.sets(st.integers(40, 71), max_size=12)))
-    found, sums = [], (0, 0, 0, 0)
+    found: list[Sample] = []
+    sums: tuple[int, ...] = (0, 0, 0, 0)
     for slot in slots:
         sums = tuple(count + draw(st.integers(-3, 40)) for count in sums)
         waits = Waits(draw(st.integers(0, 9)), draw(st.integers(0, 9)), draw(st.sampled_from([-1, 0, 7, 60_000])))

@@ -47,7 +47,7 @@ class Script:
             return await execute("EVAL", self.text, len(keys), *keys, *args)
 
     async def aeach(self, redis: AsyncRedis, all_keys: Sequence[Sequence[str]]) -> list[Any]:
-        """Run the script for each of these keys, without arguments, in one round trip; raises what the client raises."""
+        """Run the script for each of these keys, without arguments, in one round trip; raises what the client does."""
         async with redis.pipeline(transaction=False) as pipe:
             execute: Callable[..., object] = pipe.execute_command
             for keys in all_keys:

@@ -99,9 +99,7 @@ def test_a_parked_source_is_the_first_thing_to_see(
     assert "pombo sources rotate-key bot --write-key -" in page.get("/").text
 
 
-def test_very_many_sources_stay_one_page(
-    page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis
-) -> None:
+def test_very_many_sources_stay_one_page(page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis) -> None:
     """The worst are shown, the others a click away; the verdict counts all."""
     names = [f"bot{number:02}" for number in range(ROWS + 5)]
     add(redis_url, *names)
@@ -119,9 +117,7 @@ def test_very_many_sources_stay_one_page(
     assert "And 5 more, 5 of them in trouble" in shown
 
 
-def test_what_needs_somebody_comes_first(
-    page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis
-) -> None:
+def test_what_needs_somebody_comes_first(page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis) -> None:
     """However busy the others are: the parked, then those of whose dead letters one should know, then the busiest."""
     add(redis_url, "a_quiet", "b_busy", "c_dead", "d_parked")
     beat(sync_redis)

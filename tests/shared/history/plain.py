@@ -1,6 +1,7 @@
 """The charts' rules word for word, slot by slot and slowly: what the sheet's figures have to be."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from pombo.shared.history.samples import Sample, Sums
@@ -14,23 +15,17 @@ def counted(samples: Sequence[Sample], grid: Grid) -> list[Sums | None]:
     if not known:
         return [None] * grid.slots
     edges = [_at(known, grid.begin + number * grid.width, grid.width) for number in range(grid.slots + 1)]
-    moved = [
-        Sums._make(b - a for a, b in zip(early, late, strict=True))
-        for early, late in zip(edges, edges[1:], strict=False)
-    ]
+    moved = [Sums._make(b - a for a, b in zip(early, late, strict=True)) for early, late in pairwise(edges)]
     return [None if begin + grid.width <= known[0].at else by for begin, by in zip(grid.starts, moved, strict=True)]
 
 
 def _at(samples: Sequence[Sample], moment: int, width: int) -> Sums:
     """The counters' rise up to a moment: even between two samples, within a width before one that came after a gap."""
     total = Sums()
-    for early, late in zip(samples, samples[1:], strict=False):
+    for early, late in pairwise(samples):
         begun = late.at - width if late.at - early.at > GAP * width else early.at
         rise = [max(0, b - a) for a, b in zip(early.sums, late.sums, strict=True)]
-        if moment >= late.at:
-            share = 1.0
-        else:
-            share = 0.0 if moment <= begun else (moment - begun) / (late.at - begun)
+        share = 1.0 if moment >= late.at else max(0.0, (moment - begun) / (late.at - begun))
         total = Sums._make(a + round(share * b) for a, b in zip(total, rise, strict=True))
     return total
 

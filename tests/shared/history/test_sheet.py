@@ -41,7 +41,8 @@ def test_the_figures_are_those_of_the_rules(some: Sequence[Sequence[Sample]]) ->
     for place, name in enumerate(Sums._fields):
         expected = [_sum([one and one[place] for one in column]) for column in zip(*by_source, strict=True)]
         assert expected == getattr(series, name)
-    waits = [[one for one in column if one] for column in zip(*(waited(samples, GRID) for samples in some), strict=True)]
+    slots = zip(*(waited(samples, GRID) for samples in some), strict=True)
+    waits = [[one for one in column if one] for column in slots]
     for place, column in enumerate([series.queued, series.in_flight]):
         assert [_sum([one[place] for one in known]) for known in waits] == column
     assert [_sum([one[4] for one in known]) for known in waits] == series.backlog

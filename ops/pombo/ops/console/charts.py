@@ -116,7 +116,9 @@ class Charts:
             return
         self._sampled, stood = now, self._stood
         self._stood = {view.name: view.ledger for view in overview.sources.values()}
-        astir = [view.source for view in overview.sources.values() if _waits(view) or stood.get(view.name) != view.ledger]
+        astir = [
+            view.source for view in overview.sources.values() if _waits(view) or stood.get(view.name) != view.ledger
+        ]
         for start in range(0, len(astir), STANDING):
             some = astir[start : start + STANDING]
             await asyncio.gather(*(sample(self._redis, self._keys, source) for source in some))

@@ -28,7 +28,7 @@ _ABREAST: Final = 100
 _SETTLED_MS: Final = 2 * SAMPLE_S * 1000
 """A sample whose slot began so long ago is final, also where Redis' clock went back by a slot."""
 _REST_MS: Final = 60_000
-"""Where nothing waits and nothing was counted for so long, no worker takes a sample: its last one is due within 10 s."""
+"""Where nothing waits and nothing was counted for so long, no worker takes a sample: the last is due within 10 s."""
 
 
 class Present(NamedTuple):

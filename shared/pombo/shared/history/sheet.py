@@ -98,7 +98,9 @@ class Sheet:
             queued=queued,
             in_flight=in_flight,
             oldest_age_s=[None if age < 0 else age / 1000 for age in self._ages],
-            rate_limit=[None if unbound or not rate else rate / _FINE for rate, unbound in zip(rates, free, strict=True)],
+            rate_limit=[
+                rate / _FINE if rate and not unbound else None for rate, unbound in zip(rates, free, strict=True)
+            ],
             backlog=backlog,
             requests={name: self._tallies[name] for name in STATUS_CLASSES},
             retries=self._tallies[RETRIES],

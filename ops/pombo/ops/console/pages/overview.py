@@ -78,7 +78,7 @@ async def live(request: Request) -> Response:
 async def history(request: Request) -> Response:
     """The charts as JSON, of all sources or of one: as `pombo.shared.history.History.describe` has it.
 
-    `states` are of `LANES` sources at most, those that cannot send now first; `more_states` says of how many there are more.
+    `states` are of `LANES` sources at most, those that cannot send now first; `more_states` counts the others.
     """
     state, asked = state_of(request), request.query_params
     span: Width = "24h" if asked.get("span") == "24h" else "15m"
@@ -120,7 +120,8 @@ async def _context(request: Request) -> dict[str, Any]:
         "shown_problems": PROBLEMS, "most_problems": MOST_PROBLEMS,
         "fresh": fresh, "drain_s": drain_s,
         "rows": rows, "entries": entries[:ROWS], "more": len(entries[ROWS:]),
-        "ailing": sum(one.problem is not None for one in entries[ROWS:]), "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
+        "ailing": sum(one.problem is not None for one in entries[ROWS:]),
+        "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
         "urgent": [one for one in found if one.severity != "note"],
         "notes": [one for one in found if one.severity == "note"],
         "workers": [w for w in reading.overview.workers if w.alive(reading.overview.now)] if reading.overview else [],

@@ -25,6 +25,7 @@ nav = Nav("Sources", "/sources", "s", 20, "sources")
 PAGE: Final = 50
 STATES: Final = ("trouble", "active", "held", "parked", "paused", "broken")
 
+
 async def show(request: Request) -> Response:
     """The page."""
     return page(request, "sources.html", **await _context(request))

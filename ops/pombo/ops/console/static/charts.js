@@ -178,6 +178,12 @@
       }
     });
     box.replaceChildren(made);
+    if (told.more_states) {
+      const words = document.createElement("p");
+      words.className = "muted small";
+      words.textContent = `And ${told.more_states} more source${told.more_states === 1 ? "" : "s"} that could not send all the time.`;
+      box.append(words);
+    }
   }
 
   // -- reading --

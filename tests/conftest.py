@@ -14,7 +14,6 @@ from pombo.shared.secrets import Secrets
 from support.programs import SECRET
 from support.servers import unix
 
-
 # How fast the machine is, is no property of what is tested.
 settings.register_profile(
     "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]

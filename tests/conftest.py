@@ -4,6 +4,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
@@ -12,6 +13,12 @@ from pombo.shared.keys import Keys
 from pombo.shared.secrets import Secrets
 from support.programs import SECRET
 from support.servers import unix
+
+# How fast the machine is, is no property of what is tested.
+settings.register_profile(
+    "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # fmt: skip
+settings.load_profile("patient")
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ from redis import Redis
 from ops.console.rig import OPERATOR, Running
 from ops.console.test_pages import KEYS, add, beat
 from support.browser import PHONE, Tabs
-from support.pagechecks import CONTRASTS, TOO_WIDE
+from support.pagechecks import CONTRASTS, too_wide
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -71,9 +71,10 @@ async def test_the_span_of_the_charts_can_be_chosen(tab: Tabs, local: Running, i
     await expect(line).to_have_attribute("aria-pressed", "false")
 
 
-@pytest.mark.parametrize("p50", [0.0143, 0.0146, 0.0149, 0.145, 0.0009, 0.001, 1.45, 40.0, 1500.0])
-async def test_any_freshness_can_be_drawn(tab: Tabs, local: Running, installation: Redis, p50: float) -> None:
+async def test_any_freshness_can_be_drawn(tab: Tabs, local: Running, installation: Redis) -> None:
     """The scale may begin anywhere: its foot is rounded, as the library would count from 0.0096 without end."""
+    page = await tab()
+    p50 = 0.0
 
     async def doctored(route: Route) -> None:
         answer = await route.fetch()
@@ -81,12 +82,12 @@ async def test_any_freshness_can_be_drawn(tab: Tabs, local: Running, installatio
         told |= {"p50": [p50 for _ in told["at"]], "p99": [2 * p50 for _ in told["at"]]}
         await route.fulfill(response=answer, json=told)
 
-    page = await tab()
     await page.route("**/overview/history*", doctored)
-    await page.goto(local.url)
-    words = f"{p50 * 1000:.0f} ms" if p50 < 0.0995 else ""
-    await expect(page.locator("[data-value=p50]")).to_contain_text(words or re.compile(r"\d (s|min)"))
-    await expect(page.locator("[data-chart=fresh] canvas")).to_have_count(1)
+    for p50 in (0.0143, 0.0146, 0.0149, 0.145, 0.0009, 0.001, 1.45, 40.0, 1500.0):
+        await page.goto(local.url)
+        words = f"{p50 * 1000:.0f} ms" if p50 < 0.0995 else ""
+        await expect(page.locator("[data-value=p50]")).to_contain_text(words or re.compile(r"\d (s|min)"))
+        await expect(page.locator("[data-chart=fresh] canvas")).to_have_count(1)
 
 
 async def test_keys_lead_everywhere(tab: Tabs, local: Running, installation: Redis) -> None:
@@ -100,10 +101,10 @@ async def test_keys_lead_everywhere(tab: Tabs, local: Running, installation: Red
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await page.keyboard.press("g")
     await page.keyboard.press("w")
-    await expect(page).to_have_url(f"{local.url}/workers")
+    await page.wait_for_url(f"{local.url}/workers")  # And its scripts, which listen to keys.
     await page.keyboard.press("g")
     await page.keyboard.press("t")
-    await expect(page).to_have_url(f"{local.url}/trail")
+    await page.wait_for_url(f"{local.url}/trail")
     await page.keyboard.press("/")
     assert "q" == await page.evaluate("document.activeElement.name")
     await page.keyboard.type("g w?")  # What is typed into a field is text.
@@ -178,7 +179,7 @@ async def test_pages_fit_every_width(tab: Tabs, local: Running, installation: Re
     page = await open_page(tab, local, path, size=PHONE)
     for width in WIDTHS:
         await page.set_viewport_size({"width": width, "height": 800})
-        assert [] == await page.evaluate(TOO_WIDE), width
+        assert [] == await too_wide(page), width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -57,6 +57,7 @@ async def entered(page: Page, guarded: Running) -> Page:
     await page.get_by_label("Token").fill(OPERATOR)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Dead letters")
+    await page.wait_for_load_state()
     return page
 
 
@@ -172,6 +173,7 @@ async def test_letters_are_worked_on_by_keyboard(redis_url: str, guarded: Runnin
     await page.keyboard.press("g")
     await page.keyboard.press("l")
     await expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    await page.wait_for_load_state()  # Its scripts listen to keys.
     await page.keyboard.press("/")
     assert "message_id" == await page.evaluate("document.activeElement.name")
     await page.locator("input[name=ids]").focus()

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ops.top.looks import NOW, look, view, worker
+from pombo.ops.doctor.server import Server, server_checks
 from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import Head, Overview, RedisView, SourceView, WorkerView
 from pombo.ops.problems import Action, Problem, Recent, away, headline, job_problems, problems, worst
@@ -179,12 +180,35 @@ def test_workers_of_two_versions_are_a_note() -> None:
         ({"used_memory": 80}, [("warning", None, "Redis is nearly full")]),
         ({"used_memory": 95}, [("critical", None, "Redis is nearly full")]),
         ({"used_memory": 99, "maxmemory": 0}, []),
-        ({"persistence": "none"}, [("note", None, "Redis keeps nothing")]),
     ],
 )
 def test_the_server_is_judged_too(server: dict[str, Any], expected: list[Any]) -> None:
-    """Room, and whether a restart would lose what waits."""
+    """Whether it has room."""
     assert expected == told(**server)
+
+
+@pytest.mark.parametrize(
+    ("kept", "info", "config"),
+    [
+        ("none", {}, {"save": ""}),
+        ("rdb", {}, {"save": "3600 1"}),
+        ("aof no", {"aof_enabled": 1}, {"appendfsync": "no"}),
+        ("aof everysec", {"aof_enabled": 1}, {"appendfsync": "everysec"}),
+        ("aof always", {"aof_enabled": 1}, {"appendfsync": "always"}),
+        ("aof", {"aof_enabled": 1}, None),
+        ("unknown", {}, None),
+    ],
+)
+def test_what_a_server_may_lose_is_a_warning_where_the_doctor_calls_it_ill(
+    kept: str, info: dict[str, Any], config: dict[str, str] | None
+) -> None:
+    """It says what can be lost and what to type; where no source is, there is nothing to lose."""
+    (check,) = (one for one in server_checks([Server(info, config)]) if one.name == "persistence")
+    made = found(view("bot"), persistence=kept)
+    assert ([] if check.ok else ["warning"]) == [one.severity for one in made]
+    assert all("loses" in one.why or "lose " in one.why for one in made)
+    assert all(one.action.command.startswith("redis-cli CONFIG SET append") for one in made)
+    assert [] == told(persistence=kept)
 
 
 def test_a_server_that_evicts_is_a_warning_before_it_does() -> None:

@@ -32,6 +32,28 @@ ORPHAN_S: Final = 30.0
 """A partition without owner for longer was not taken over, as it would be within 8 s and a look."""
 
 
+AT_RISK: Final[Mapping[str, tuple[str, str, str]]] = {
+    "none": (
+        "Redis keeps nothing", "it writes nothing to disk: a restart of it loses the sources, every event that waits,"
+        " the dead letters and the remembered ids", "redis-cli CONFIG SET appendonly yes",
+    ),
+    "rdb": (
+        "Redis keeps snapshots only", "a crash of it loses every event that was accepted since the last one,"
+        " and lets what was delivered since be sent again", "redis-cli CONFIG SET appendonly yes",
+    ),
+    "aof no": (
+        "Redis writes late", "it leaves it to the system when its log reaches the disk: a crash of its machine"
+        " can lose half a minute of accepted events", "redis-cli CONFIG SET appendfsync everysec",
+    ),
+}  # fmt: skip
+"""By what a server keeps: what is wrong with that, as `pombo doctor` judges it, what can be lost, and what to type.
+
+Where nobody can see what is kept, as on managed servers, nothing is claimed; nor where no source is, so that nothing can
+be lost yet. Who runs a Redis without a disk on purpose is told so nonetheless: it was promised that nothing accepted is
+lost, as long as Redis keeps what it acknowledged.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """What to do about a problem: in words, as a command, and where in the console."""
@@ -186,9 +208,9 @@ def _server(overview: Overview) -> Iterator[Problem]:
     for told in overview.losses.fleet_sentences():
         action = Action("read the audit, then acknowledge it", "pombo audit")
         yield Problem("critical", None, "Redis lost events", told, action)
-    if server.persistence == "none":
-        told = "it writes nothing to disk, so a restart loses what waits"
-        yield Problem("note", None, "Redis keeps nothing", told, Action("turn appendonly on", "pombo doctor"))
+    if server.persistence in AT_RISK and overview.sources:
+        what, told, command = AT_RISK[server.persistence]
+        yield Problem("warning", None, what, told, Action("have it write to disk", command))
 
 
 # -- of one source --

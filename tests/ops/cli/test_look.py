@@ -101,9 +101,9 @@ def test_status_says_what_to_type(pombo: Cli, bot: str, sync_redis: Redis) -> No
     sync_redis.hset(Keys().of(bot).flow, "parked", reason)
     worker(sync_redis, "w1")
     answer, document = pombo("status"), pombo("status", "--json").json
-    assert (0, "1 source needs you") == (answer.code, answer.out.splitlines()[0])
+    assert (0, "1 source and the installation need you") == (answer.code, answer.out.splitlines()[0])
     assert "    pombo sources rotate-key bot --write-key -" in answer.out.splitlines()
-    assert "1 source needs you" == document["verdict"]
+    assert "1 source and the installation need you" == document["verdict"]
     first = document["problems"][0]
     assert ("critical", bot, "parked", "pombo sources rotate-key bot --write-key -") == (
         first["severity"], first["source"], first["what"], first["command"]

@@ -18,7 +18,7 @@ WIDTHS = (320, 360, 400, 768, 861, 1024, 1280, 1920)
 
 
 @pytest.fixture
-def installation(redis_url: str, sync_redis: Redis) -> Redis:
+def installation(redis_url: str, sync_redis: Redis, kept: None) -> Redis:
     """Two sources, one parked, with events in their ledgers, and a worker."""
     add(redis_url, "bot", "a-source-with-a-rather-long-name-as-some-have")
     beat(sync_redis, in_flight=3, memory=60_000_000, takeovers=0, started="2026-01-02T03:04:05+00:00")

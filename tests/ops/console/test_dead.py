@@ -7,10 +7,13 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
-from ops.console.letterbox import add, ago, dead, deeds, letter, post, put, queued
+from ops.console.letterbox import KEYS, add, ago, dead, deeds, in_redis, letter, post, put, queued
 from ops.console.rig import OPERATOR, Running, console
+from pombo.shared.deadletters.rebuild import Draft
 from support.jobs import do_jobs
+from support.letters import put_old_quickly
 
 SCRIPT = '"><script>alert(1)</script>'
 
@@ -32,6 +35,40 @@ def listed(answer: httpx.Response) -> list[str]:
 def confirmed(answer: httpx.Response, name: str) -> str:
     """A figure of the dry run."""
     return answer.text.partition(f"<dt>{name}</dt><dd>")[2].partition("<")[0].strip()
+
+
+def test_no_page_waits_for_an_index(redis_url: str, ana: httpx.Client, sync_redis: Redis) -> None:
+    """While it is made, pages say how far it is, list what they can, and move nothing that nobody has counted."""
+    add(redis_url, "bot")
+    in_redis(redis_url, lambda redis: put_old_quickly(redis, KEYS, *(letter(f"m{n:04}") for n in range(2500))))
+    draft = in_redis(redis_url, _somebodys_draft)
+    shown = ana.get("/dead", params={"reason": "rejected_by_segment"})
+    assert "The index of bot’s 2,500 letters is being made: 20 %" in shown.text
+    assert ["m2499", "m2498"] == listed(shown)[:2]
+    assert "counted when the index is made" in ana.get("/dead/-/count").text
+    asked = ana.get("/dead/-/confirm", params={"action": "discard", "all": "1"}).text
+    assert "The index that tells how many these are is being made: 20%" in asked
+    done = post(ana, "/dead/-/act", {"action": "discard", "all": "1"})
+    assert (422, 2500) == (done.status_code, sync_redis.xlen(KEYS.of("bot").dead))
+    assert "HX-Refresh" not in ana.get("/dead/-/making").headers
+    in_redis(redis_url, lambda redis: _finish(redis, draft))
+    assert "true" == ana.get("/dead/-/making").headers["HX-Refresh"]
+    shown = ana.get("/dead")
+    assert ("being made" in shown.text, "Died alike" in shown.text) == (False, True)
+    assert "2,500 letters" in ana.get("/dead/-/count").text
+
+
+async def _somebodys_draft(redis: AsyncRedis) -> Draft:
+    draft = Draft(redis, KEYS.of("bot"), "n" * 32)
+    assert await draft.begin()
+    assert 500 == await draft.step()
+    return draft
+
+
+async def _finish(redis: AsyncRedis, draft: Draft) -> None:
+    draft._redis = redis
+    await draft.read()
+    assert await draft.swap()
 
 
 def test_no_letters_are_good_news(redis_url: str, ana: httpx.Client) -> None:

@@ -82,6 +82,7 @@ def test_an_empty_installation_says_how_to_begin(page: httpx.Client) -> None:
     assert "pombo sources add bot --write-key -" in shown
 
 
+@pytest.mark.usefixtures("kept")
 def test_a_parked_source_is_the_first_thing_to_see(
     page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_parked_source_is_the_first_thing_to_see(
     assert "pombo sources rotate-key bot --write-key -" in page.get("/").text
 
 
+@pytest.mark.usefixtures("kept")
 def test_very_many_sources_stay_one_page(page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis) -> None:
     """The worst are shown, the others a click away; the verdict counts all."""
     names = [f"bot{number:02}" for number in range(ROWS + 5)]

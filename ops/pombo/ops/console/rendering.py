@@ -25,6 +25,7 @@ from starlette.routing import Match
 
 from pombo.ops import wording
 from pombo.ops.console.assets import asset
+from pombo.ops.console.cutjson import unturned
 from pombo.ops.console.pages import Nav, pages
 from pombo.ops.console.state import session_of, state_of
 from pombo.ops.problems import headline, worst
@@ -213,6 +214,7 @@ def _marked(value: Any) -> Markup:
     text = (
         value.decode("utf-8", "replace") if isinstance(value, bytes) else orjson.dumps(value, option=_INDENT).decode()
     )
+    text = unturned(text)
     parts, at = [], 0
     for found in _JSON_PART.finditer(text):
         parts.append(escape(text[at : found.start()]))

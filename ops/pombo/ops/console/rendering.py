@@ -28,7 +28,7 @@ from pombo.ops.console.assets import asset
 from pombo.ops.console.cutjson import unturned
 from pombo.ops.console.pages import Nav, pages
 from pombo.ops.console.state import session_of, state_of
-from pombo.ops.problems import headline, worst
+from pombo.ops.problems import foremost, headline, worst
 from pombo.ops.top.columns import figure
 from pombo.shared.clock import iso, moment
 
@@ -128,6 +128,7 @@ def _common(request: Request) -> dict[str, Any]:
         "here": _here(request.url.path),
         "reading": reading,
         "problem_headline": headline(found) if looked else "",
+        "problem_foremost": foremost(found),
         "severity": worst(found) or "well" if looked else "unknown",
         "flash": _flash(request),
         "now": state.clock.now(),

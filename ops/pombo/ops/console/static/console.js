@@ -231,12 +231,13 @@
   const title = document.title;
   let stream = null;
   let heard = Date.now();
-  function show(severity, words, urgent = 0) {
+  function show(severity, words, urgent = 0, foremost = "") {
     if (!light) return;
     light.dataset.severity = severity;
     // Written only when it is news: screen readers say it each time.
     const told = $(".words", light);
     if (told.textContent !== words) told.textContent = words;
+    $(".foremost", light).textContent = foremost;
     document.title = urgent ? `(${urgent}) ${title}` : title;
   }
   function listen() {
@@ -245,7 +246,7 @@
     stream.addEventListener("tick", (event) => {
       heard = Date.now();
       const told = JSON.parse(event.data);
-      show(told.severity, told.headline, told.urgent);
+      show(told.severity, told.headline, told.urgent, told.foremost);
       document.body.dispatchEvent(new CustomEvent("tick", { detail: told }));
     });
     stream.addEventListener("error", () => {

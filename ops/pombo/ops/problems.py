@@ -239,7 +239,7 @@ def _gate(view: SourceView, now: int) -> Iterator[Problem]:
         broken_s = max(0.0, (now - flow.broken_at) / 1000)
         long = broken_s >= BROKEN_LONG_S
         said = flow.broken_why or "requests fail"
-        why = f"Segment has failed for {age(broken_s)} ({said}); it is tried every few seconds, and goes on by itself"
+        why = f"Segment has failed for {age(broken_s)} ({said}); it is tried every few seconds, and resumes by itself"
         action = Action("look at status.segment.com", f"pombo sources test {name}", STATUS_PAGE)
         yield Problem("critical" if long else "warning", name, "broken", f"{why}; {waiting} wait", action)
 

@@ -177,7 +177,7 @@ def environment() -> Environment:
     made.globals |= {"asset": asset, "there": there, "url": url, "icon": _icon, "moment": moment}
     filters: dict[str, Callable[..., Any]] = {
         "count": _count, "size": wording.size, "age": wording.age, "rate": figure, "iso": iso, "plural": wording.plural,
-        "ago": _ago, "span": _span, "exact": _exact, "sentence": _sentence, "json_marked": _marked,
+        "ago": _ago, "span": _span, "exact": _exact, "sentence": _sentence, "coded": _coded, "json_marked": _marked,
     }  # fmt: skip
     made.filters |= filters
     return made
@@ -190,6 +190,14 @@ def _count(value: float | None) -> str:
 def _sentence(words: str) -> str:
     """With a capital letter in front; the others stay as they are."""
     return words[:1].upper() + words[1:]
+
+
+def _coded(words: str) -> Markup:
+    """A sentence for terminals, with what it has between backticks as code."""
+    parts = words.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in enumerate(parts)
+    )
 
 
 def _span(seconds: float) -> str:

@@ -300,5 +300,6 @@
   });
   addEventListener("pagehide", stop);
   addEventListener("pageshow", listen);
+  tell("Connecting…", "unknown");
   listen();
 })();

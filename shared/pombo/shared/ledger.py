@@ -93,8 +93,8 @@ class Ledger:
         total = sum(self[name] for name in _ENDS)
         if total == self.accepted:
             return tuple(below)
-        parts = " + ".join(f"{self[name]} {_words(name)}" for name in _ENDS)
-        return (f"the ledger does not balance: {self.accepted} accepted, but {parts} = {total}", *below)
+        parts = " + ".join(f"{self[name]:,} {_words(name)}" for name in _ENDS)
+        return (f"the ledger does not balance: {self.accepted:,} accepted, but {parts} = {total:,}", *below)
 
     def __getitem__(self, counter: str) -> int:
         value = getattr(self, counter)

@@ -7,10 +7,12 @@ import pytest
 from playwright.async_api import Page, Route, expect
 from redis import Redis
 
-from ops.console.rig import OPERATOR, Running
+from ops.console.rig import OPERATOR, Running, console
 from ops.console.test_pages import KEYS, add, beat
 from support.browser import PHONE, Tabs
 from support.pagechecks import CONTRASTS, too_wide
+from support.servers import running as server_running
+from support.servers import scratch
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -69,6 +71,42 @@ async def test_the_span_of_the_charts_can_be_chosen(tab: Tabs, local: Running, i
     line = page.locator("[data-toggle=delivered]")
     await line.click()
     await expect(line).to_have_attribute("aria-pressed", "false")
+
+
+async def test_a_chart_says_when_its_values_were(tab: Tabs, local: Running, installation: Redis) -> None:
+    """Under the pointer the legend has the values of that moment, and the moment; without it the latest, and none."""
+    page = await open_page(tab, local)
+    await expect(page.locator(".chart canvas")).to_have_count(3)
+    when = page.locator("section[aria-label=Flow] [data-at]")
+    await expect(when).to_have_text("")
+    await page.locator("[data-chart=flow] .u-over").hover()
+    await expect(when).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
+
+
+async def test_a_link_to_a_part_leads_to_its_first_field(tab: Tabs, local: Running, installation: Redis) -> None:
+    """Who is told to rotate the key can type it, from another page and from the same one."""
+    page = await open_page(tab, local)
+    for _ in range(2):
+        await page.get_by_role("link", name="Rotate the key").click()
+        await expect(page.get_by_label("New write key")).to_be_focused()
+        await expect(page.get_by_label("New write key")).to_be_in_viewport()
+
+
+async def test_a_page_that_could_not_be_made_comes_by_itself(tab: Tabs) -> None:
+    """While Redis is away an error's page says so; when it is back the page is there, without a press."""
+    tab.expected = ("503",)
+    with (
+        scratch() as folder,
+        server_running(folder / "s") as server,
+        console(f"redis://127.0.0.1:{server.port}/0") as running,
+    ):
+        server.kill()
+        page = await open_page(tab, running, "/trail")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Service Unavailable")
+        await expect(page.locator("#light .foremost")).to_have_text("Redis is away")
+        server.restart()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Trail")
+        await page.context.close()
 
 
 async def test_any_freshness_can_be_drawn(tab: Tabs, local: Running, installation: Redis) -> None:

@@ -28,8 +28,8 @@ def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def listed(answer: httpx.Response) -> list[str]:
     """The messageIds of the letters on a page, in their order."""
-    rows = answer.text.partition('class="table stack letters"')[2].split("<tr>")[2:]
-    return [row.partition('<td class="long mono small">')[2].partition("</td>")[0] for row in rows]
+    rows = answer.text.partition('aria-label="Table of letters"')[2]
+    return re.findall(r'<td class="long mono small"><span class="clamp" title="([^"]*)"', rows)
 
 
 def confirmed(answer: httpx.Response, name: str) -> str:

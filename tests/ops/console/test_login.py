@@ -110,12 +110,17 @@ def test_wrong_tokens_are_slowed_down(guarded: Running) -> None:
 
 
 def test_a_session_is_over_after_a_shift(guarded: Running) -> None:
-    """What was open leads to the login, and htmx is told to go there."""
+    """What was open leads to the login, which says why, and from there back to the page that one was on."""
     with guarded.client(OPERATOR) as client:
         guarded.clock.by += LIFE_S + 60
         assert 303 == client.get("/workers").status_code
-        answer = client.get("/workers/live", headers={"HX-Request": "true"})
-    assert (401, "/login") == (answer.status_code, answer.headers["hx-redirect"])
+        on = {"HX-Request": "true", "HX-Current-URL": f"{guarded.url}/dead?source=bot&user=u"}
+        answer = client.get("/workers/live", headers=on)
+        where = answer.headers["hx-redirect"]
+        assert (401, "/login?over=1&next=/dead%3Fsource%3Dbot%26user%3Du") == (answer.status_code, where)
+        shown = client.get(where).text
+    assert "Your session is over" in shown
+    assert 'name="next" value="/dead?source=bot&amp;user=u"' in shown
 
 
 def test_a_logout_ends_the_session(guarded: Running) -> None:

@@ -46,6 +46,14 @@ def test_figures_are_written_for_people(expression: str, expected: str) -> None:
     assert expected == filtered(expression, at=at, later=later)
 
 
+def test_json_turns_nothing_around() -> None:
+    """A mark that would turn the rest of a line is written as an escape: whoever reads it sees that it is there."""
+    shown = filtered("value | json_marked", value={"event": "\u202egnp.exe", "שלום": 1})
+    assert "\\u202egnp.exe" in shown
+    assert "\u202e" not in shown
+    assert "שלום" in shown
+
+
 @pytest.mark.parametrize("name", ["console.css", "vendor/htmx.min.js"])
 def test_assets_are_kept_in_the_version_that_is_here(local: Running, name: str) -> None:
     """During an upgrade a page of the new version asks the old one, whose answer is not to stay in any cache."""

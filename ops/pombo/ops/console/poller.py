@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from pombo.ops.console.live import Hub, message
 from pombo.ops.overview import Overview
-from pombo.ops.problems import RANKS, Problem, Recent, away, headline, problems, worst
+from pombo.ops.problems import RANKS, Problem, Recent, away, foremost, headline, problems, worst
 from pombo.ops.top.rates import Look, Row, rows
 from pombo.shared.clock import Clock, iso
 from pombo.shared.logs import get_logger
@@ -185,6 +185,7 @@ def tick(reading: Reading) -> dict[str, object]:
     return {
         "at": iso(reading.at),
         "headline": headline(found),
+        "foremost": foremost(found),
         "severity": worst(found) or "well",
         "urgent": sum(one.severity != "note" for one in found),
         "away": iso(reading.away.since) if reading.away else None,

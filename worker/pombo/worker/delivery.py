@@ -7,9 +7,10 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from pombo.shared.clock import Clock, iso, moment
-from pombo.shared.deadletters import Attempt, LetterHeader
+from pombo.shared.deadletters import LetterHeader
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
+from pombo.worker.account import LOGGER, history, tell_age, tell_attempt
 from pombo.worker.answers import TOO_MANY, Answer, Outcome, Verdict, classify
 from pombo.worker.backoff import backoff
 from pombo.worker.masking import masked
@@ -18,12 +19,11 @@ from pombo.worker.parts import Chunk, Part, Room, chunks
 from pombo.worker.patience import Decision, Trouble, decide, outcome_lost
 from pombo.worker.signals import Signals
 from pombo.worker.store import Letter, SourceStore
-from pombo.worker.transport import Request, Transport, make_request
+from pombo.worker.transport import Transport, make_request
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
-LOGGER = "pombo.worker.delivery"
 log = get_logger(LOGGER)
 
 WAITING = frozenset({"held", "parked", "paused", "broken"})
@@ -252,41 +252,9 @@ class Delivery:
         if verdict.outcome is Outcome.DELIVERED:
             chunk.sends += 1
         else:
-            chunk.note(self._history(answer, verdict, seconds))
-        self._count(chunk, request, answer, verdict, seconds)
+            chunk.note(history(answer, verdict, self.lane.store.now_ms(), seconds))
+        tell_attempt(tools, source.name, chunk, request, answer=answer, verdict=verdict, seconds=seconds)
         return answer, verdict
-
-    def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
-        attempt: Attempt = {
-            "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
-            "duration_s": round(seconds, 3), "note": answer.text()[:200],
-        }  # fmt: skip
-        return attempt if answer.status is not None else {**attempt, "unknown": verdict.unknown}
-
-    def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
-        metrics, name = self.lane.tools.metrics, self.lane.source.name
-        metrics.requests.labels(name, str(answer.status or "error")).inc()
-        metrics.request_seconds.labels(name).observe(seconds)
-        metrics.request_events.labels(name).observe(chunk.events)
-        metrics.request_bytes.labels(name).observe(len(request.body))
-        delivered = verdict.outcome is Outcome.DELIVERED
-        self.lane.tools.signals.requested(name, answer.status, delivered=delivered)
-        if delivered:
-            # What was sent before, and never answered, may have arrived then too.
-            if again := sum(len(indices) for part, indices in chunk.slices if part.unknown_since):
-                metrics.resent.labels(name).inc(again)
-        else:
-            metrics.retries.labels(name, verdict.outcome.value).inc()
-            if verdict.wait is not None:
-                metrics.retry_wait_seconds.labels(name).observe(verdict.wait)
-        # What Segment took can hold no secret, and is the line that comes by the hundred a second.
-        told = self.lane.tools.delivered_log if delivered else log
-        told.info(
-            "delivery.attempted", source=name, partitions=[part.partition for part in chunk.parts],
-            request=chunk.parts[0].record, events=chunk.events, bytes=len(request.body), attempt=chunk.sends,
-            status=answer.status, duration_s=round(seconds, 4), outcome=verdict.outcome.value,
-            failure=answer.failure or None, wait_s=verdict.wait,
-        )  # fmt: skip
 
     # -- after a request ------------------------------------------------------------------------------------------
 
@@ -297,20 +265,11 @@ class Delivery:
         self._lost += lost
         self.probe = False
         settled = chunk.without(lost) if lost else chunk
-        self.lane.tools.signals.delivered(self.lane.source.name, settled, self.lane.store.now_ms())
-        self._observe_age(chunk)
+        now = self.lane.store.now_ms()
+        self.lane.tools.signals.delivered(self.lane.source.name, settled, now)
+        tell_age(self.lane.tools, self.lane.source.name, chunk, now)
         await self._bury(self._suspects)
         self._suspects = []
-
-    def _observe_age(self, chunk: Chunk) -> None:
-        now = self.lane.store.now_ms()
-        histogram = self.lane.tools.metrics.end_to_end_seconds.labels(self.lane.source.name)
-        tally = self.lane.tools.signals.of(self.lane.source.name)
-        for part in chunk.parts:
-            for entry in part.entries:
-                age_s = max(0, now - entry.accepted_ms) / 1000
-                histogram.observe(age_s)
-                tally.aged(age_s)
 
     async def _refuse(self, chunk: Chunk, answer: Answer, verdict: Verdict) -> _Ending:
         await self.lane.store.alive(self._sent_at)

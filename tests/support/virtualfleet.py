@@ -52,6 +52,8 @@ class VirtualSegment:
     status: int | None = 200
     refused: str = ""
     """A messageId whose requests fail with 500, whatever else."""
+    rejected: str = ""
+    """A messageId whose requests are answered 400."""
     refuses: float = 0
     """The share of requests, drawn by lot, that is answered 429."""
     sent: list[Sent] = field(default_factory=list)
@@ -81,6 +83,8 @@ class VirtualSegment:
             return self.status
         if self.refused and self.refused.encode() in body:
             return 500
+        if self.rejected and self.rejected.encode() in body:
+            return 400
         if self._lots.random() < self.refuses:
             return 429
         if self.limit:

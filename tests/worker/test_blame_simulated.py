@@ -2,6 +2,7 @@
 
 import asyncio
 from math import ceil, log2
+from typing import cast
 
 import pytest
 
@@ -129,6 +130,92 @@ def test_culprits_of_two_workers_die_of_age(redis_url: str) -> None:
     simulate(redis_url, script, workers=2, partitions=2, max_age_s=600)
 
 
+def test_a_refused_event_and_a_failing_one_die_alone(redis_url: str) -> None:
+    """Of one request one event is refused and another one fails: each dies for its own reason, and all else arrives."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        segment.refused, segment.rejected = '"m3"', '"m30"'
+        await fleet.append([EACH] * 4)
+        await settled(fleet, FOUND_S)
+        assert {"poison": 1, "rejected_by_segment": 1} == await died(fleet)
+
+    segment = simulate(redis_url, script, partitions=4)
+    assert {f"m{number}" for number in range(4 * EACH)} - {"m3", "m30"} == {*segment.kept}
+    assert 4 * EACH - 2 == len(segment.kept)
+
+
+# -- amid the turns ------------------------------------------------------------------------------------------------
+
+
+async def turning(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+    """Have a request over all partitions fall apart in an outage."""
+    segment.status = 503
+    await fleet.append([EACH] * 8)
+    await asyncio.sleep(300)
+
+
+def test_a_lost_partition_is_left_alone_amid_the_turns(redis_url: str) -> None:
+    """What is lost to another worker is sent no more; the others go on."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        await turning(fleet, segment)
+        fleet.redis.set(fleet.of.lease(3), "w9:other")
+        segment.status = 200
+        await asyncio.sleep(20)
+        assert [7 * EACH, EACH, 0] == await fleet.counters("delivered", "in_flight", "dead")
+
+    segment = simulate(redis_url, script)
+    assert {0, 1, 2, 4, 5, 6, 7} == {int(one[1:]) // EACH for one in segment.kept}
+
+
+def test_a_stop_amid_the_turns_leaves_nothing_in_doubt(redis_url: str) -> None:
+    """Every record says that nothing of it is on the wire, whichever partition's turn it was."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        await turning(fleet, segment)
+        (lane,) = fleet.lanes
+        lane.stop()
+        await lane.finished()
+        records = [fleet.redis.hmget(fleet.of.record(number), "sent_at", "unknown_since") for number in range(8)]
+        assert [[b"0", b"0"]] * 8 == records
+
+    simulate(redis_url, script)
+
+
+def test_a_partition_is_handed_back_amid_the_turns(redis_url: str) -> None:
+    """It need not be its turn, and the others go on without it."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        await turning(fleet, segment)
+        (lane,) = fleet.lanes
+        lane.leave(3)
+        await asyncio.sleep(0.1)
+        assert [3] == [holding.partition for holding in lane.released()]
+        lane.forget(3)
+        segment.status = 200
+        await asyncio.sleep(20)
+        assert [7 * EACH, EACH, 0] == await fleet.counters("delivered", "in_flight", "dead")
+
+    simulate(redis_url, script)
+
+
+def test_a_hold_amid_the_turns_ages_nobody(redis_url: str) -> None:
+    """Who failed before a hold, and waits for longer than `max_age` in all, lives, whosever turn it was."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        await turning(fleet, segment)
+        for _ in range(4):
+            segment.status = 429
+            await asyncio.sleep(200)
+            segment.status = 503
+            await asyncio.sleep(20)
+        segment.status = 200
+        await settled(fleet, 60)
+        assert {} == await died(fleet)
+
+    assert_in_order(simulate(redis_url, script, max_age_s=400))
+
+
 # -- outages -------------------------------------------------------------------------------------------------------
 
 
@@ -150,6 +237,19 @@ def test_an_outage_splits_and_kills_nothing(redis_url: str, workers: int, status
     assert len(segment.requests(0, lasts_s)) <= lasts_s / 5 + 40
     assert len(segment.requests(lasts_s, lasts_s + 60)) <= 8 * DEEP
     assert_in_order(segment)
+
+
+def test_trials_go_round(redis_url: str) -> None:
+    """In an outage every worker's requests are tried as often as another's."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        segment.status = 503
+        await fleet.append([1] * 4)
+        await asyncio.sleep(1800)
+        tried = [int(cast("bytes", fleet.redis.hget(fleet.of.record(number), "attempts"))) for number in range(4)]
+        assert max(tried) <= min(tried) + 8, tried
+
+    simulate(redis_url, script, workers=4, partitions=4)
 
 
 def test_an_outage_beyond_max_age_kills_what_was_tried(redis_url: str) -> None:
@@ -204,3 +304,23 @@ def test_one_success_is_a_witness_once(redis_url: str) -> None:
         await settled(fleet, 30)
 
     simulate(redis_url, script, partitions=2)
+
+
+def test_the_failures_of_others_speak_for_an_event(redis_url: str) -> None:
+    """Where another worker's trials fail too, hundreds of one's own after a moment of life blame nobody."""
+
+    async def script(fleet: VirtualFleet, segment: VirtualSegment) -> None:
+        segment.status = 503
+        await fleet.append([EACH])
+        await asyncio.sleep(60)
+        segment.status = 200
+        while not await fleet.ledger("delivered"):
+            await asyncio.sleep(0.001)
+        segment.status = 503
+        await fleet.append([0, 1])
+        await asyncio.sleep(3600)
+        segment.status = 200
+        await settled(fleet, 30)
+        assert {} == await died(fleet)
+
+    assert len(simulate(redis_url, script, workers=2, partitions=2).sent) > 600

@@ -37,7 +37,7 @@ _LIMITED_BASE_S = 1.0
 _LIMITED_CAP_S = 60.0
 _LEAST_HINT_S = 0.1
 _STAND_BACK_S = 0.25
-"""Whose request failed leaves the trials of an open breaker to others that wait, until it succeeds."""
+"""Whose request failed leaves the next trial of an open breaker to others; who waits longest asks first."""
 _GATE_POLL_S = 5.0
 """A shut gate is asked again this often at least, should a wake-up be lost."""
 
@@ -141,8 +141,8 @@ class Delivery:
     probe: bool = False
     prompt: bool = True
     _sent_at: int = 0
-    _failed: bool = False
     _tried: bool = False
+    _stand_back_s: float = 0
     _evidence: int = 0
     _admitted: bool = False
     _accepted: bool = False
@@ -230,7 +230,8 @@ class Delivery:
         waiting = closed.reason in WAITING and not (broken and self._tried)
         begun = self.lane.store.now_ms()
         self._tried = False
-        wait = min(closed.wait_s, _GATE_POLL_S) + (_STAND_BACK_S if broken and self._failed else 0)
+        self._stand_back_s /= 2 if waiting else 1
+        wait = min(closed.wait_s, _GATE_POLL_S) + (self._stand_back_s if broken else 0)
         stays = await self.lane.pause(wait, parts)
         if waiting:
             waited = self.lane.store.now_ms() - begun
@@ -254,7 +255,7 @@ class Delivery:
     async def _exchange(self, chunk: Chunk) -> tuple[Answer, Verdict]:
         tools, source = self.lane.tools, self.lane.source
         self._evidence = self.lane.version
-        self._failed = self._tried = False
+        self._tried, self._stand_back_s = False, 0
         bodies = chunk.bodies()
         # Redis' clock, as Segment corrects timestamps by sentAt, and this machine's may be wrong.
         self._sent_at = self.lane.store.now_ms()
@@ -314,7 +315,7 @@ class Delivery:
     async def _report(self, answer: Answer, why: str) -> bool:
         """Report a failure to the fleet; whether the source's breaker is open."""
         breaker = await self.lane.store.fail(self._sent_at, why, late=answer.late)
-        self._failed = self._tried = True
+        self._tried, self._stand_back_s = True, _STAND_BACK_S
         if breaker.opened:
             self.lane.tools.metrics.breaker_opened.labels(self.lane.source.name).inc()
             log.warning("source.broken", source=self.lane.source.name, reason=why)

@@ -427,20 +427,41 @@ async def test_attempt_is_noted_in_the_record(stored: StoredSource) -> None:
     (part,) = await stored.claimed(store, 0)
     part.unknown_since, part.failing_since = 1_700_000_000_123, 1_700_000_000_456
     attempt = await store.attempt(whole(part))
-    assert (True, False, 0, 2) == (attempt.go, attempt.probe, attempt.last_success, part.attempts)
+    assert (True, False, 0, 2) == (attempt.go, attempt.probe, attempt.witness, part.attempts)
     found = await stored.redis.hmget(stored.of.record(0), ["attempts", "unknown_since", "failing_since"])
     assert [b"2", b"1700000000123", b"1700000000456"] == found
     await stored.assert_balanced()
 
 
-async def test_attempt_tells_the_last_success(stored: StoredSource) -> None:
-    """Whether others of the source succeed is known to all of its workers."""
+async def test_attempt_tells_when_the_last_success_was_sent(stored: StoredSource) -> None:
+    """Whether others of the source succeed is known to all of its workers: by when it was sent, not by the answer."""
     await stored.append(0, ["a"])
     await stored.append(1, ["b"])
     store = stored.store()
     first, second = await stored.claimed(store, 0, 1)
-    await stored.store().settle(whole(second), ())
-    assert await stored.now_ms() == (await store.attempt(whole(first))).last_success
+    assert 0 == (await store.attempt(whole(first))).witness
+    await stored.store().settle(whole(second), (), sent_at=1_700_000_000_123)
+    assert 1_700_000_000_123 == (await store.attempt(whole(first))).witness
+
+
+async def test_attempt_notes_a_shut_gate_for_all_that_waits(stored: StoredSource) -> None:
+    """The records of parts that wait beside say as well that nothing of them is on the wire; no send is counted."""
+    await stored.append(0, ["a"])
+    await stored.append(1, ["b"])
+    store = stored.store()
+    first, second = await stored.claimed(store, 0, 1)
+    second.failing_since = 1_700_000_000_123
+    assert (await store.attempt(whole(first), [second])).go
+    assert ["2", "1"] == [(await stored.record(partition))["attempts"] for partition in (0, 1)]
+    assert "0" != (await stored.record(1))["sent_at"]
+    await stored.redis.hset(stored.of.flow, mapping={"broken_at": 1, "broken_probe_at": await stored.now_ms() + 60_000})
+    assert not (await store.attempt(whole(first), [second])).go
+    found = [await stored.record(partition) for partition in (0, 1)]
+    assert [("0", "2", "0"), ("0", "1", "1700000000123")] == [
+        (record["sent_at"], record["attempts"], record["failing_since"]) for record in found
+    ]
+    await stored.redis.set(stored.of.lease(1), "w2:x")
+    assert [second] == (await store.attempt(whole(first), [second])).lost
 
 
 @pytest.mark.parametrize("loss", ["lease", "record"])

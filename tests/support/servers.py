@@ -421,7 +421,7 @@ def tls(**options: object) -> Iterator[Shape]:
 @contextmanager
 def sentinel(**options: object) -> Iterator[Sentinel]:
     """A primary, a replica and three sentinels, who take a server for dead after `patience_ms` of silence."""
-    patience_ms = options.pop("patience_ms", 500)
+    patience_ms = options.pop("patience_ms", 1000)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         login = {"requirepass": PASSWORD, "masterauth": PASSWORD, **options}

@@ -385,7 +385,7 @@ async def test_a_request_that_is_not_taken_is_late(hasty: DirectTransport, trust
             there.deaf = False
         answer = await hasty.post(request(there.url, bytes(16 << 20)))
         assert (None, True, True, False) == outcome(answer)
-        # By TLS all of it may be in a buffer that nobody tells of. On a machine that stalls the limit of the whole is met.
+        # By TLS all of it may be in a buffer that nobody tells of. A stall may have the limit of the whole met.
         assert tls or answer.failure.startswith(("WriteTimeout: ", "no whole answer within "))
 
 

@@ -32,6 +32,28 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--server-only`."""
+    parser.addoption("--server-only", action="store_true", help="run only tests that may reach a server of Redis")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--server-only`, leave those out whose outcome is the same whatever server is installed."""
+    if config.getoption("--server-only"):
+        left_out = [item for item in items if not _may_reach_a_server(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in {*left_out}]
+
+
+def _may_reach_a_server(item: pytest.Item) -> bool:
+    """Whether it is given one by a fixture, or is in a module that imports what starts servers."""
+    if not isinstance(item, pytest.Function):
+        return True
+    starters = ("support.servers", "pombo.ops.embedded", "pombo.ops.serverprocess")
+    origins = {getattr(one, "__module__", None) or getattr(one, "__name__", "") for one in vars(item.module).values()}
+    return not {"server_url", "redis_url", "park"}.isdisjoint(item.fixturenames) or not origins.isdisjoint(starters)
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """URL of the session's server, without persistence, on a Unix socket in a folder of its own."""

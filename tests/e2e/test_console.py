@@ -52,7 +52,7 @@ class Live:
         """Have a bot send these events to their end."""
         path = self.here.folder / f"{source}.events"
         path.write_bytes(b"".join(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE) for event in events))
-        issued = self.here.bot(source, "play", str(path)).finish()
+        issued = self.here.bot(source, "play", str(path), budget_s=10).finish()
         assert {"accepted"} == {one.outcome for one in issued}
 
     def let_die(self, source: str, count: int) -> list[str]:

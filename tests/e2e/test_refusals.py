@@ -70,7 +70,7 @@ def test_revoked_key(installation: Installation, say: Say, answer: dict[str, Any
     installation.add("bot", KEY)
     installation.segment.set_plan([{"when": {"key": KEY}, "answer": answer}])
     installation.workers(2)
-    log = installation.bot("bot", "play", write(installation.folder / "events", _tracks(500))).finish()
+    log = installation.bot("bot", "play", write(installation.folder / "events", _tracks(500)), budget_s=10).finish()
     flow = installation.keys.of("bot").flow
     until(lambda: installation.redis.hexists(flow, "parked"), "park")
     parked = installation.audit()["sources"]["bot"]

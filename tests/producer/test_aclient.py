@@ -98,9 +98,12 @@ async def test_away_at_start(redis: Redis, redis_url: str, make: Make) -> None:
     with Proxy(redis_url, listening=False) as proxy:
         producer = make(redis_url=proxy.url, budget_s=0.5)
         lost = await producer.track("u1", "A")
+        assert "unavailable" == reason(lost)
         proxy.listen()
-        kept = await producer.track("u1", "B")
-        assert ("unavailable", "accepted") == (reason(lost), reason(kept))
+        # Within its budget, which a machine that stalls may use up.
+        async with asyncio.timeout(60):
+            while "accepted" != reason(await producer.track("u1", "B")):
+                pass
         await producer.close()
 
 

@@ -280,7 +280,7 @@ async def test_events_flow_while_their_slot_moves(world: World, cluster: Cluster
     world.start()
     target = next(server for server in cluster.servers if server is not cluster.owner(SLOT))
     settings = Settings(redis_url=cluster.url)
-    with Producer("bot", settings=settings, budget_s=25) as producer:
+    with Producer("bot", settings=settings, budget_s=50) as producer:
         receipts = [producer.track(f"u{n % 9}", "Said", message_id=f"m{n}") for n in range(300)]
         await asyncio.to_thread(producer.flush, 20)
         receipts += [producer.track(f"u{n % 9}", "Said", message_id=f"m{n}") for n in range(300, 600)]
@@ -290,7 +290,7 @@ async def test_events_flow_while_their_slot_moves(world: World, cluster: Cluster
         receipts += [producer.track(f"u{n % 9}", "Said", message_id=f"m{n}") for n in range(600, 900)]
         cluster.end_move(SLOT, target)
         receipts += [producer.track(f"u{n % 9}", "Said", message_id=f"m{n}") for n in range(900, 1200)]
-        outcomes = [await asyncio.to_thread(receipt.result, 25) for receipt in receipts]
+        outcomes = [await asyncio.to_thread(receipt.result, 60) for receipt in receipts]
     assert {Accepted} == set(map(type, outcomes))
     await world.drained()
     assert sorted(f"m{n}" for n in range(1200)) == sorted(world.kept())

@@ -217,21 +217,21 @@ async def test_what_a_failover_lost_is_named(world: World, service: Sentinel) ->
     await world.add()
     worker = world.start()
     settings = Settings(redis_url=service.url)
-    with Producer("bot", settings=settings, budget_s=25) as one, Producer("bot", settings=settings, budget_s=25) as two:
-        await asyncio.to_thread(one.track("u1", "Said").result, 20)
+    with Producer("bot", settings=settings, budget_s=50) as one, Producer("bot", settings=settings, budget_s=50) as two:
+        await asyncio.to_thread(one.track("u1", "Said").result, 60)
         await world.drained()
         await asyncio.to_thread(until, service.followed, "replica in step")
         old = service.primary()
         await asyncio.to_thread(service.cut_off, service.replica())
         receipts = [one.track(f"u{n}", "Said") for n in range(30)] + [two.track(f"u{n}", "Said") for n in range(7)]
         for receipt in receipts:
-            await asyncio.to_thread(receipt.result, 20)
+            await asyncio.to_thread(receipt.result, 60)
         await world.drained()
         beats = worker.pool.fleet._confirmed + 3
         await world.until(lambda: worker.pool.fleet._confirmed >= beats, "beats that the replica never gets")
         old.kill()
         for producer in (one, two):
-            await asyncio.to_thread(producer.track("u1", "Said", message_id="last").result, 25)
+            await asyncio.to_thread(producer.track("u1", "Said", message_id="last").result, 60)
 
     async def noted() -> bool:
         found = await audit(world.redis, world.keys, await world.registry.snapshot())
@@ -250,14 +250,14 @@ async def test_events_go_on_after_a_failover(world: World, service: Sentinel) ->
     await world.add()
     world.start()
     settings = Settings(redis_url=service.url)
-    with Producer("bot", settings=settings, budget_s=25) as producer:
+    with Producer("bot", settings=settings, budget_s=50) as producer:
         first = producer.track("u1", "Said", message_id="m0")
-        await asyncio.to_thread(first.result, 20)
+        await asyncio.to_thread(first.result, 60)
         await world.drained()
         await asyncio.to_thread(until, service.followed, "replica in step")
         service.primary().kill()
         receipts = [producer.track("u1", "Said", message_id=f"m{n}") for n in range(1, 200)]
-        outcomes = [await asyncio.to_thread(receipt.result, 25) for receipt in receipts]
+        outcomes = [await asyncio.to_thread(receipt.result, 60) for receipt in receipts]
     assert {Accepted} == set(map(type, outcomes))
     await world.until(lambda: len(world.kept()) == 200, "all events")
     assert [f"m{n}" for n in range(200)] == world.kept()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
+from secrets import randbelow, token_hex
 from typing import Any, Self, TypeVar
 
 import pytest
@@ -33,6 +33,7 @@ PASSWORD = "only-for-tests"
 SERVICE = "main"
 SLOTS = 16_384
 _TRIES = 5
+_LOWEST_PORT, _PORTS = 20_000, 12_000
 _PATIENCE_MS = 60_000
 
 
@@ -152,10 +153,15 @@ def left_by(dead: Server) -> Iterator[Server]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on; the cluster's bus gets one of these too."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on; the cluster's bus gets one of these too.
+
+    It is below those that systems give to connections (Linux: from 32,768 on), or one might take it before its server.
+    """
+    while True:
+        port = _LOWEST_PORT + randbelow(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _listens(port: int) -> bool:
@@ -421,7 +427,7 @@ def tls(**options: object) -> Iterator[Shape]:
 @contextmanager
 def sentinel(**options: object) -> Iterator[Sentinel]:
     """A primary, a replica and three sentinels, who take a server for dead after `patience_ms` of silence."""
-    patience_ms = options.pop("patience_ms", 500)
+    patience_ms = options.pop("patience_ms", 1000)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         login = {"requirepass": PASSWORD, "masterauth": PASSWORD, **options}

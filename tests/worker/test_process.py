@@ -16,6 +16,7 @@ from pombo.shared.flow import pause
 from pombo.shared.keys import Keys
 from pombo.shared.secrets import new_secret
 from support.programs import SECRET, Program, program
+from support.servers import free_port
 from support.waiting import until
 from support.world import World, body
 
@@ -111,6 +112,7 @@ def test_a_metrics_port_in_use_is_a_warning(sync_redis: Redis, start: Start) -> 
         with start("--no-jobs", POMBO_METRICS_PORT=str(port)) as worker:
             until(lambda: in_fleet(sync_redis, worker), "worker in the fleet")
             assert "set POMBO_METRICS_PORT to a free port, or 0" in worker.err
+    port = free_port()
     with start("--no-jobs", POMBO_METRICS_PORT=str(port)) as worker:
         until(lambda: in_fleet(sync_redis, worker), "worker in the fleet")
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:

@@ -277,12 +277,21 @@ async def test_lost_answer_is_an_unknown_outcome(server: Server, transport: Tran
     assert answer.failure
 
 
+async def connected(hasty: Transport, url: str) -> None:
+    """Have a transport a connection at hand: to make one has its limit too, which a machine that stalls may meet."""
+    while (await hasty.post(request(url))).status != 200:
+        pass
+
+
 async def test_silence_is_an_unknown_outcome(server: Server, hasty: Transport) -> None:
     """A request without an answer in time may have been accepted; the time is a setting of the transport."""
-    server.reply = never_answer
+    await connected(hasty, server.url)
+    before, server.reply = len(server.requests), never_answer
     answer = await hasty.post(request(server.url))
-    assert (None, True, 1) == (answer.status, answer.unknown, len(server.requests))
-    assert answer.failure.startswith("ReadTimeout")
+    await server.until(lambda: len(server.requests) > before)
+    assert (None, True, before + 1) == (answer.status, answer.unknown, len(server.requests))
+    # Where the machine stalls, the limit of the whole may be met first.
+    assert answer.failure.startswith(("ReadTimeout", "no whole answer within "))
 
 
 @pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["headers", "body"])
@@ -299,6 +308,7 @@ async def test_dripping_answer_ends_in_time(server: Server, hasty: Transport, st
         leaving.set()
         writer.close()
 
+    await connected(hasty, server.url)
     server.reply = drip
     async with asyncio.timeout(50 * HASTE_S):
         answer = await hasty.post(request(server.url))

@@ -19,6 +19,7 @@ from ops.cli.commands import WRITE_KEY, Cli, events
 from pombo.ops.cli.crew import metrics_folder
 from pombo.shared.keys import Keys
 from support.programs import SECRET, Program, end_all, program
+from support.servers import free_port
 from support.waiting import until
 
 Start = Callable[..., AbstractContextManager[Program]]
@@ -44,9 +45,7 @@ def start(redis_url: str, tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def port() -> int:
     """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number: int = listener.getsockname()[1]
-        return number
+    return free_port()
 
 
 def pids(redis: Redis) -> set[int]:

@@ -1,12 +1,9 @@
-import socket
-
 import pytest
+
+from support import servers
 
 
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    return servers.free_port()

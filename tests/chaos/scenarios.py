@@ -214,10 +214,11 @@ async def sick_of_one(stage: Stage) -> None:
 
 
 async def sick_and_first(stage: Stage) -> None:
-    """The first event of the only partition always makes Segment fail: it dies of age, what waited behind it not."""
+    """The first event of the only partition always makes Segment fail, and dies of age; what waited does not."""
     await stage.open(partitions=1, max_age_s=30)
     stage.watch.excused.add("a0")
-    stage.segment.mood = failing_at("a0")
+    others = in_turn([DOWN])
+    stage.segment.mood = lambda sending: BROKEN if "a0" in sending.ids else others(sending)
     stage.bot("bot", lines("a", 2, 8))
     await stage.played()
     stage.staff(1)

@@ -259,11 +259,11 @@ async def ageing(stage: Stage) -> None:
 
 
 async def waited(stage: Stage) -> None:
-    """Failures, a pause for far longer than `max_age`, and one more failure: waiting kills nothing."""
+    """An event fails, waits out a pause for far longer than `max_age`, and fails again: waiting kills nothing."""
     await stage.open(max_age_s=20)
     stage.segment.mood = in_turn([DOWN] * 3)
     stage.staff(1)
-    stage.bot("bot", lines("a", 2, 4))
+    stage.bot("bot", lines("a", 1, 1))
     await stage.until(lambda: bool(stage.segment.sendings), "request")
     await pause(stage.redis, Keys(), "bot")
     await stage.clock(60)

@@ -214,10 +214,11 @@ async def sick_of_one(stage: Stage) -> None:
 
 
 async def sick_and_first(stage: Stage) -> None:
-    """The first event of the only partition always makes Segment fail: it dies of age, what waited behind it not."""
+    """The first event of the only partition always makes Segment fail, and dies of age; what waited does not."""
     await stage.open(partitions=1, max_age_s=30)
     stage.watch.excused.add("a0")
-    stage.segment.mood = failing_at("a0")
+    others = in_turn([DOWN])
+    stage.segment.mood = lambda sending: BROKEN if "a0" in sending.ids else others(sending)
     stage.bot("bot", lines("a", 2, 8))
     await stage.played()
     stage.staff(1)
@@ -258,11 +259,11 @@ async def ageing(stage: Stage) -> None:
 
 
 async def waited(stage: Stage) -> None:
-    """Failures, a pause for far longer than `max_age`, and one more failure: waiting kills nothing."""
+    """An event fails, waits out a pause for far longer than `max_age`, and fails again: waiting kills nothing."""
     await stage.open(max_age_s=20)
     stage.segment.mood = in_turn([DOWN] * 3)
     stage.staff(1)
-    stage.bot("bot", lines("a", 2, 4))
+    stage.bot("bot", lines("a", 1, 1))
     await stage.until(lambda: bool(stage.segment.sendings), "request")
     await pause(stage.redis, Keys(), "bot")
     await stage.clock(60)

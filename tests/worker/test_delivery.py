@@ -239,6 +239,20 @@ async def test_poison_is_isolated_and_dies(world: World) -> None:
     await world.assert_balanced()
 
 
+async def test_other_partitions_do_not_wait_for_poison(world: World) -> None:
+    """An event that fails in the only request of all partitions keeps those of its own waiting, and no others."""
+    source = await world.add()
+    world.sim.set_plan([{"when": {"message_id": "0-0"}, "answer": {"status": 500}}])
+    for partition in range(4):
+        await world.append(source, partition, [body(f"{partition}-{n}", user=f"u{partition}") for n in range(5)])
+    world.start()
+    await world.until(lambda: 15 == len(world.kept()), "the other partitions")
+    assert 20 == world.sim.requests()[0]["events"]
+    assert not any(one.startswith("0-") for one in world.kept())
+    assert [] == await world.letters()
+    await world.assert_balanced()
+
+
 async def test_an_outage_kills_nothing_before_max_age(world: World) -> None:
     """Failures while nobody succeeds kill nothing, however many."""
     source = await world.add()

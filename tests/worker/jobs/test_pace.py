@@ -61,7 +61,7 @@ async def test_who_waits_can_be_called_off() -> None:
     """A slow job looks twice a second whether it is to stop."""
     clock = JumpingClock()
 
-    def look() -> None:
+    def look(_: float) -> None:
         if clock.elapsed >= 3:
             raise InterruptedError
 

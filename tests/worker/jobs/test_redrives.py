@@ -12,8 +12,9 @@ from pombo.shared.clock import SystemClock
 from pombo.shared.deadletters import PAGE, Filter
 from pombo.shared.errors import UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
-from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
+from pombo.worker.jobs.frame import Cancelled, Desk
 from pombo.worker.jobs.redrives import Redrive
+from pombo.worker.jobs.runs import StopFlag
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered, queued
 
 COUNTS = ("moved", "skipped", "unreadable")

@@ -31,7 +31,16 @@ from pombo.shared.deadletters.moves import FULL, MAX_RAW, discard, full_reason, 
 from pombo.shared.deadletters.pages import PAGE, find, pages, read
 from pombo.shared.deadletters.reader import Page
 from pombo.shared.deadletters.rebuild import compact, rebuild
-from pombo.shared.deadletters.restore import Restored, exported, read_line, restore, restore_steps
+from pombo.shared.deadletters.restore import (
+    Numbered,
+    Restored,
+    digest_of,
+    exported,
+    import_name,
+    read_line,
+    restore,
+    restore_steps,
+)
 from pombo.shared.deadletters.rows import Row, row_of
 from pombo.shared.deadletters.search import Counts, Found, count, search
 
@@ -52,18 +61,21 @@ __all__ = [
     "Found",
     "Group",
     "LetterHeader",
+    "Numbered",
     "Page",
     "Reason",
     "Restored",
     "Row",
     "compact",
     "count",
+    "digest_of",
     "discard",
     "edited",
     "exported",
     "find",
     "full_reason",
     "groups",
+    "import_name",
     "pages",
     "read",
     "read_line",

@@ -138,7 +138,7 @@ class Walk(Task):
         # Those that somebody else took meanwhile do not count.
         done = len(letters) if events == _events(letters) else min(len(letters), events)
         self.pace.spent(len(letters))
-        self.note(**self.add(**{self.deed: events, "done": done}), pending=None, speed=self.pace.speed, **then)
+        self.progressed(**self.add(**{self.deed: events, "done": done}), pending=None, **then)
 
     async def _settle(self, source: Source) -> None:
         """Count what the last run did without having noted it, and do the rest of it."""

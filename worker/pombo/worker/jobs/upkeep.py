@@ -32,7 +32,7 @@ def reclaim(jobs: Queue) -> Reclaimed:
     started, found = jobs.started_job_registry.key, Reclaimed([], [])
     stored: Any = redis.zrange(started, 0, -1)
     for run in (Execution.from_composite_key(as_text(member), redis) for member in stored):
-        keys = [Job.key_for(run.job_id), jobs.key, started, run.key]
+        keys = [Job.key_for(run.job_id), jobs.key, started, run.key, jobs.intermediate_queue.key]
         answer = script("job_reclaim").call(redis, keys, [run.job_id, run.composite_key])
         if answer == b"ok":
             found.back.append(run.job_id)

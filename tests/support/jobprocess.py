@@ -66,6 +66,11 @@ def running_job(process: "subprocess.Popen[bytes]") -> int:
 
 def given_up(redis: Redis, job: Job) -> None:
     """Let a job's worker count as dead at once, as when it gave no sign of life for too long; the job is put back."""
-    (execution,) = job.get_executions()
-    redis.delete(execution.key)
+    stored: Any = redis.zrange(queue(redis).started_job_registry.key, 0, -1)
+    redis.delete(*(f"rq:execution:{run.decode()}" for run in stored if run.decode().startswith(job.id)))
     assert [job.id] == reclaim(queue(redis)).back
+
+
+def with_a_worker(redis: Redis, job: Job) -> bool:
+    """Whether a worker has taken a job, and did not give it back."""
+    return job.id in queue(redis).started_job_registry.get_job_ids(cleanup=False)

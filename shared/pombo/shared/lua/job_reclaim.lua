@@ -4,7 +4,8 @@
 -- The record of its run lives for so long after each sign, by Redis' clock, whatever those of the machines say.
 --
 -- KEYS  1 job (RQ's hash)   2 queue   3 registry of started jobs   4 record of the run   5 jobs taken and not begun
--- ARGV  1 id of the job   2 the run in the registry
+--       6 the job's runs
+-- ARGV  1 id of the job   2 the run in the registry   3 the run among the job's
 -- Returns  "ok"      it waits again
 --          "alive"   its worker gave a sign, or somebody else took care: nothing was written
 --          "over"    the job is not running: the registry was wrong, and is put right
@@ -18,6 +19,7 @@ if stored[1] == 'started' and tonumber(stored[2] or '0') < 1 then
   return 'spent'
 end
 redis.call('ZREM', KEYS[3], ARGV[2])
+redis.call('ZREM', KEYS[6], ARGV[3])
 if stored[1] == 'queued' and redis.call('LREM', KEYS[5], 1, ARGV[1]) == 1 then
   redis.call('LPUSH', KEYS[2], ARGV[1])
   return 'ok'

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from redis.client import Redis
+from redis.client import Pipeline, Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker, worker_registration
 from rq.command import parse_payload
@@ -118,13 +118,10 @@ class JobWorker(Worker):
             self.handle_job_failure(job, self._jobs, exc_string=f"its worker died {RESTARTS + 1} times")
         self.connection.zrem(self._jobs.started_job_registry.key, run.composite_key)
 
-    def run_maintenance_tasks(self) -> None:
-        """Be known as a worker, too: Redis may have lost all that it knew."""
-        with self.connection.pipeline() as pipe:
-            pipe.hset(self.key, mapping=self.serialize())
-            worker_registration.register(self, pipe)
-            pipe.execute()
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Give a sign of life, and be known as a worker, too: Redis may have lost all that it knew."""
+        super().heartbeat(timeout, pipeline)
+        worker_registration.register(self, pipeline)
 
     def teardown(self) -> None:
         """End the running job first: what is left to do may have to wait for a Redis that does not answer."""

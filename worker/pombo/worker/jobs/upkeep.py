@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from redis.client import Redis
 from rq import Queue
-from rq.executions import Execution
+from rq.executions import Execution, ExecutionRegistry
 from rq.job import Job
 from rq.utils import as_text
 
@@ -32,8 +32,9 @@ def reclaim(jobs: Queue) -> Reclaimed:
     started, found = jobs.started_job_registry.key, Reclaimed([], [])
     stored: Any = redis.zrange(started, 0, -1)
     for run in (Execution.from_composite_key(as_text(member), redis) for member in stored):
-        keys = [Job.key_for(run.job_id), jobs.key, started, run.key, jobs.intermediate_queue.key]
-        answer = script("job_reclaim").call(redis, keys, [run.job_id, run.composite_key])
+        runs = ExecutionRegistry(run.job_id, redis).key
+        keys = [Job.key_for(run.job_id), jobs.key, started, run.key, jobs.intermediate_queue.key, runs]
+        answer = script("job_reclaim").call(redis, keys, [run.job_id, run.composite_key, run.id])
         if answer == b"ok":
             found.back.append(run.job_id)
         elif answer == b"spent":

@@ -29,7 +29,7 @@ COUNTS: Final[Mapping[str, str]] = {
 }
 _PHASES: Final[Mapping[str, str]] = {
     "writing": "writing the file", "closing": "giving the file its name",
-    "removing": "discarding what the file holds", "complete": "complete",
+    "removing": "discarding what the file holds", "complete": "complete", "dropped": "given up, and its half deleted",
 }  # fmt: skip
 
 

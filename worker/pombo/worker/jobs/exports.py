@@ -13,7 +13,7 @@ from rq.job import Job
 
 from pombo.shared.deadletters import DeadLetter, Filter, Page
 from pombo.shared.deadletters import discard as discard_letters
-from pombo.shared.errors import JobError
+from pombo.shared.errors import JobError, UnknownSourceError
 from pombo.shared.sources import Source
 from pombo.worker.jobs.criteria import words
 from pombo.worker.jobs.drafts import Draft, sweep
@@ -129,7 +129,7 @@ class Export(Walk):
     async def _write(self, source: Source) -> None:
         try:
             await self.walk(source)
-        except JobError:
+        except (JobError, UnknownSourceError):
             # Nothing goes on with it, and a disk that is full should not fill up with halves of files.
             self._drop()
             raise

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Put a running job of RQ's at the end of its queue, with its checkpoint, so that others go first.
 --
--- In one step, so that it is either running or waiting, whenever its process is killed.
+-- In one step, so that it is either running or waiting, whenever its process is killed. The run stores nothing more.
 --
 -- KEYS  1 job (RQ's hash)   2 queue   3 registry of started jobs   4 the job's executions   5 this execution
 --       6 the worker's executions
@@ -18,6 +18,7 @@ elseif stored[2] then
   return 'cancel'
 end
 redis.call('HSET', KEYS[1], 'meta', ARGV[2], 'status', 'queued')
+redis.call('HDEL', KEYS[1], 'pombo_run')
 redis.call('RPUSH', KEYS[2], ARGV[3])
 redis.call('ZREM', KEYS[3], ARGV[3] .. ':' .. ARGV[4])
 redis.call('ZREM', KEYS[4], ARGV[4])

@@ -38,9 +38,9 @@ class Mutant:
 MUTANTS: Final = (
     Mutant(
         "ack before send", f"{_WORKER}/delivery.py",
-        "            answer, verdict = await self._exchange(chunk, failures)\n",
-        "            await self.lane.store.settle(chunk, ())\n"
-        "            answer, verdict = await self._exchange(chunk, failures)\n",
+        "        answer, verdict = await self._exchange(chunk)\n",
+        "        await self.lane.store.settle(chunk, ())\n"
+        "        answer, verdict = await self._exchange(chunk)\n",
     ),
     Mutant(
         "settle without fencing", f"{_LUA}/settle.lua",
@@ -73,25 +73,24 @@ MUTANTS: Final = (
     ),
     Mutant(
         "second half of a bisection first", f"{_WORKER}/delivery.py",
-        "pending += chunk.halves(poison=ending is _Ending.SPLIT_POISON)[::-1]",
-        "pending += chunk.halves(poison=ending is _Ending.SPLIT_POISON)",
+        "self._pending.cut(chunk.halves())", "self._pending.cut(chunk.halves()[::-1])",
     ),
     Mutant(
         "the whole request dies with one bad event", f"{_WORKER}/delivery.py",
-        "        if chunk.events > 1:\n            return _Ending.SPLIT\n",
+        "        if chunk.events > 1:\n            return _Ending.REFUSED\n",
         "        if chunk.events > 1:\n"
         "            await self._bury([_Suspect(one, answer, verdict.reason) for one in chunk.singles()])\n"
         "            return _Ending.DONE\n",
     ),
     Mutant(
         "a failed request is left for later ones", f"{_WORKER}/delivery.py",
-        "                if ending is not None:\n                    return ending\n",
-        "                return ending or _Ending.DONE\n",
+        "        elif ending is _Ending.FAILED:\n            self._pending.yield_turn()\n",
+        "        elif ending is _Ending.FAILED:\n            self._pending.finish()\n",
     ),
     Mutant(
         "an answer that stays out counts as delivered", f"{_WORKER}/delivery.py",
-        "            if verdict.outcome is Outcome.DELIVERED:\n",
-        "            if verdict.outcome is Outcome.DELIVERED or answer.unknown:\n",
+        "        if verdict.outcome is Outcome.DELIVERED:\n            await self._deliver",
+        "        if verdict.outcome is Outcome.DELIVERED or answer.unknown:\n            await self._deliver",
     ),
     Mutant(
         "a zombie believes in its lease", f"{_WORKER}/fleet.py",
@@ -202,7 +201,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "waiting counts for max_age", f"{_WORKER}/delivery.py",
-        "            for part in chunk.parts:\n                part.failing_since = 0\n", "            pass\n",
+        "                part.failing_since = part.failing_since + waited if broken and part.failing_since else 0\n",
+        "                pass\n",
     ),
     Mutant(
         "everything refused, and all dies", f"{_WORKER}/delivery.py",
@@ -210,7 +210,24 @@ MUTANTS: Final = (
     ),
     Mutant(
         "poison takes its neighbours along", f"{_WORKER}/delivery.py",
-        "        if decision is Decision.SPLIT:\n            return _Ending.SPLIT_POISON\n", "",
+        "        if decision is Decision.SPLIT:\n            return _Ending.SPLIT\n", "",
+    ),
+    Mutant(
+        "nothing is split without a witness", f"{_WORKER}/patience.py",
+        "        return Decision.SPLIT if enough or aged",
+        "        return Decision.SPLIT if trouble.witness > trouble.failures.since and enough or aged",
+    ),
+    Mutant(
+        "whoever fails goes first", f"{_WORKER}/rotation.py",
+        "        self._turn += len(pieces) or 1\n", "        self._turn = 0\n",
+    ),
+    Mutant(
+        "nobody waits for the first of its partition", f"{_WORKER}/rotation.py",
+        "            if taken.isdisjoint(chunk.parts):\n", "            if True:\n",
+    ),
+    Mutant(
+        "what only waited dies of age too", f"{_WORKER}/delivery.py",
+        "        for part in chunk.parts:\n            part.failing_since = 0\n", "        pass\n",
     ),
     Mutant(
         "no look at the beat before the request", f"{_WORKER}/delivery.py",

@@ -193,14 +193,38 @@ async def sick_of_two(stage: Stage) -> None:
     """One event always makes Segment fail, while what others send arrives: it alone dies."""
     await stage.open(partitions=4)
     stage.watch.excused.add("a2")
-    stage.segment.mood = _failing_at("a2")
+    stage.segment.mood = failing_at("a2")
     stage.staff(2)
     stage.bot("bot", lines("a", 2, 6))
     stage.bot("more", lines("b", 5, 60, every_s=2.0))
     await stage.settled()
 
 
-def _failing_at(message_id: str) -> Mood:
+async def sick_of_one(stage: Stage) -> None:
+    """The first event of the only request always makes Segment fail: it dies, and all partitions arrive."""
+    await stage.open(partitions=4)
+    stage.bot("bot", lines("a", 8, 40))
+    await stage.played()
+    stage.segment.mood = lambda sending: failing_at(stage.segment.sendings[0].ids[0])(sending)
+    stage.segment.on_begin.append(lambda _: stage.watch.excused.add(stage.segment.sendings[0].ids[0]))
+    stage.staff(1)
+    await stage.settled()
+    assert len(stage.segment.sendings[0].ids) == 40, "not all is in the first request"
+    assert {*stage.watch.stored.dead().values()} == {"poison"}
+
+
+async def sick_and_first(stage: Stage) -> None:
+    """The first event of the only partition always makes Segment fail: it dies of age, what waited behind it not."""
+    await stage.open(partitions=1, max_age_s=30)
+    stage.watch.excused.add("a0")
+    stage.segment.mood = failing_at("a0")
+    stage.bot("bot", lines("a", 2, 8))
+    await stage.played()
+    stage.staff(1)
+    await stage.settled()
+
+
+def failing_at(message_id: str) -> Mood:
     return lambda sending: BROKEN if message_id in sending.ids else Reply()
 
 
@@ -274,11 +298,13 @@ SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
         delivery, two_workers, handed_back, refused, failing, held, parked, spooled, sharing, restarted,
-        redriven, paused, failed_over, flushed, refusing, sick_of_two, large, spoilt, ageing, waited, crowded,
-        full_of_letters,
+        redriven, paused, failed_over, flushed, refusing, sick_of_two, sick_of_one, sick_and_first, large, spoilt,
+        ageing, waited, crowded, full_of_letters,
     )
 }  # fmt: skip
-CALM_ONLY = frozenset({"sick_of_two", "large", "ageing", "waited", "crowded", "full_of_letters"})
+CALM_ONLY = frozenset({
+    "sick_of_two", "sick_of_one", "sick_and_first", "large", "ageing", "waited", "crowded", "full_of_letters",
+})  # fmt: skip
 """Those that are long, or many events: to strike their every step would cost more than it shows."""
 REPEATING = frozenset({"failing", "failed_over", "flushed"})
 """Those in which events are sent again without a blow: answers are lost, or what Redis knew."""

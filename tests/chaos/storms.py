@@ -24,6 +24,10 @@ ANSWERS = (
     Reply(delay_s=2.0),
     Reply(200, body=b"<html>"),
 )
+SICK = 0.25
+"""Share of storms with an event that always fails."""
+AGED_S = 60.0
+"""`max_age` then: longer than a storm lasts, and than all that it holds up; who never can be sent waits for it."""
 Event = Callable[[Stage, random.Random], Awaitable[None]]
 
 
@@ -199,10 +203,18 @@ class Schedule:
             deaf=rng.choice((0, 0, 0.3, 1.0)), blows=blows,
         )  # fmt: skip
 
+    @property
+    def sick(self) -> str:
+        """In one of four, an event that always makes Segment fail."""
+        rng = random.Random(f"{self.seed}/sick")
+        ids = [message_id for lines, _, _ in self.plays for _, message_id, _ in lines]
+        return rng.choice(ids) if rng.random() < SICK else ""
+
     async def play(self, stage: Stage) -> None:
         """Play it, and then have everything settle in calm weather."""
         rng = random.Random(f"{self.seed}/events")
-        await stage.open(partitions=self.partitions, rate=self.rate)
+        await stage.open(partitions=self.partitions, rate=self.rate, **({"max_age_s": AGED_S} if self.sick else {}))
+        stage.watch.excused |= {self.sick} - {""}
         stage.segment.poison = self.poison
         stage.segment.mood = self._mood(stage)
         stage.staff(self.workers)
@@ -218,7 +230,9 @@ class Schedule:
     def _mood(self, stage: Stage) -> Callable[[Sending], Reply]:
         rng = random.Random(f"{self.seed}/mood")
 
-        def mood(_: Sending) -> Reply:
+        def mood(sending: Sending) -> Reply:
+            if self.sick in sending.ids:
+                return Reply(500)
             moody = stage.world.now < self.lasts_s and rng.random() < self.moody
             return rng.choice(ANSWERS) if moody else Reply()
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from ops.top.looks import NOW, look, view, worker
+from pombo.ops.doctor.server import Server, server_checks
 from pombo.ops.jobcount import Jobs
 from pombo.ops.overview import Head, Overview, RedisView, SourceView, WorkerView
-from pombo.ops.problems import Action, Problem, Recent, away, headline, job_problems, problems, worst
+from pombo.ops.problems import Action, Problem, Recent, away, foremost, headline, job_problems, problems, worst
 from pombo.shared.deadletters import FULL
 from pombo.shared.losses import Loss, Losses
 
@@ -52,7 +53,7 @@ def test_a_parked_source_says_why_and_what_to_do() -> None:
     """The verdict names the source, what happened, since when, what waits, and the act that ends it."""
     (one,) = found(view("bot", flow=PARKED, **balanced(queued=7)))
     assert (
-        "bot — parked: Segment answered 401: the write key is refused (since 60 s); 7 events wait → rotate the key"
+        "bot — parked: Segment answered 401: the write key is refused, for 60 s now; 7 events wait → rotate the key"
         == (one.line)
     )
     assert Action("rotate the key", "pombo sources rotate-key bot --write-key -", "/sources/bot#key") == one.action
@@ -178,13 +179,37 @@ def test_workers_of_two_versions_are_a_note() -> None:
         ({"used_memory": 79}, []),
         ({"used_memory": 80}, [("warning", None, "Redis is nearly full")]),
         ({"used_memory": 95}, [("critical", None, "Redis is nearly full")]),
+        ({"used_memory": 100}, [("critical", None, "Redis is full")]),
         ({"used_memory": 99, "maxmemory": 0}, []),
-        ({"persistence": "none"}, [("note", None, "Redis keeps nothing")]),
     ],
 )
 def test_the_server_is_judged_too(server: dict[str, Any], expected: list[Any]) -> None:
-    """Room, and whether a restart would lose what waits."""
+    """Whether it has room."""
     assert expected == told(**server)
+
+
+@pytest.mark.parametrize(
+    ("kept", "info", "config"),
+    [
+        ("none", {}, {"save": ""}),
+        ("rdb", {}, {"save": "3600 1"}),
+        ("aof no", {"aof_enabled": 1}, {"appendfsync": "no"}),
+        ("aof everysec", {"aof_enabled": 1}, {"appendfsync": "everysec"}),
+        ("aof always", {"aof_enabled": 1}, {"appendfsync": "always"}),
+        ("aof", {"aof_enabled": 1}, None),
+        ("unknown", {}, None),
+    ],
+)
+def test_what_a_server_may_lose_is_a_warning_where_the_doctor_calls_it_ill(
+    kept: str, info: dict[str, Any], config: dict[str, str] | None
+) -> None:
+    """It says what can be lost and what to type; where no source is, there is nothing to lose."""
+    (check,) = (one for one in server_checks([Server(info, config)]) if one.name == "persistence")
+    made = found(view("bot"), persistence=kept)
+    assert ([] if check.ok else ["warning"]) == [one.severity for one in made]
+    assert all("loses" in one.why or "lose " in one.why for one in made)
+    assert all(one.action.command.startswith("redis-cli CONFIG SET append") for one in made)
+    assert [] == told(persistence=kept)
 
 
 def test_a_server_that_evicts_is_a_warning_before_it_does() -> None:
@@ -248,9 +273,17 @@ def test_the_headline_counts_who_needs_somebody(sources: list[str | None], expec
     assert "warning" == worst([*made, note])
 
 
+def test_the_foremost_problem_is_named() -> None:
+    """A light has room for one: the worst that somebody has to act on."""
+    note = Problem("note", "quiet", "held", "", Action(""))
+    assert "" == foremost([note])
+    assert "bot — late" == foremost([Problem("warning", "bot", "late", "", Action("")), note])
+    assert "no worker lives" == foremost([Problem("critical", None, "no worker lives", "", Action("")), note])
+
+
 def test_redis_away_says_since_when() -> None:
     """Whoever looks learns that events are safe where they are, and what to start."""
-    assert "Redis is away: no Redis answers, last heard 30 s ago; bots keep their events in spools" in (
+    assert "Redis is away: last heard 30 s ago: no Redis answers; bots keep their events in spools" in (
         away("no Redis answers", 30.0).line
     )
     assert "last heard" not in away("no Redis answers", None).line

@@ -26,15 +26,33 @@ SLOT = key_slot(b"{bot}")
 ASLEEP = Pace(beat=600, fence=1200, missing=900, takeover=1800, forget=5)
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Cluster]:
+    """A cluster for all tests in which no node dies; slots stay where a test moved them."""
+    with servers.cluster(cluster_node_timeout=60_000) as made:
+        yield made
+
+
 @pytest.fixture
-def shape() -> Iterator[Shape]:
-    """A cluster of this test's own, since it does not stay as it was."""
-    with servers.cluster() as made:
+def shape(request: pytest.FixtureRequest) -> Iterator[Shape]:
+    """The lasting cluster, empty, or one of the test's own if it wants a mortal one."""
+    if "mortal" in request.fixturenames:
+        with servers.cluster() as made:
+            yield made
+    else:
+        made = request.getfixturevalue("lasting")
+        made.flush()
         yield made
 
 
 @pytest.fixture
 def cluster(shape: Cluster) -> Cluster:
+    return shape
+
+
+@pytest.fixture
+def mortal(shape: Cluster) -> Cluster:
+    """A cluster whose nodes the test kills."""
     return shape
 
 
@@ -73,8 +91,8 @@ class Both:
 
 
 @pytest.fixture
-async def both(cluster: Cluster) -> Any:
-    made = Both(cluster)
+async def both(shape: Cluster) -> Any:
+    made = Both(shape)
     assert [0, 0, 0] == await made.each("EXISTS", "{bot}:a")
     yield made
     await made.close()
@@ -124,10 +142,10 @@ async def test_scripts_are_loaded_where_a_slot_went(cluster: Cluster, both: Both
     assert [b"w1:a"] == await lease.acall(both.client, ["{bot}:lease:0"], ["w1:a", "w1:a"])
 
 
-async def test_a_dead_node_is_told_and_the_others_go_on(cluster: Cluster, both: Both) -> None:
+async def test_a_dead_node_is_told_and_the_others_go_on(mortal: Cluster, both: Both) -> None:
     """Without a node its slots are trouble that passes, and nothing was sent; when it is back all is well."""
-    cluster.settle_for_less()
-    owner = cluster.owner(SLOT)
+    mortal.settle_for_less()
+    owner = mortal.owner(SLOT)
     owner.kill()
     assert [0, 0, 0] == await both.each("EXISTS", "{chat}:a")
     first = await both.each("INCR", "{bot}:a")
@@ -146,14 +164,14 @@ async def test_a_dead_node_is_told_and_the_others_go_on(cluster: Cluster, both: 
             await asyncio.sleep(0.05)
 
 
-async def test_no_node_answers(cluster: Cluster) -> None:
+async def test_no_node_answers(mortal: Cluster) -> None:
     """Without any node a client says which it asked, and a link that nothing was sent."""
-    for server in cluster.servers:
+    for server in mortal.servers:
         server.kill()
-    made = Both(cluster)
+    made = Both(mortal)
     client, *links = await made.each("GET", "a")
     assert isinstance(client, exceptions.ConnectionError)
-    assert f"127.0.0.1:{cluster.servers[1].port}" in str(client)
+    assert f"127.0.0.1:{mortal.servers[1].port}" in str(client)
     assert [NotSentError, NotSentError] == [*map(type, links)]
     await made.close()
 
@@ -221,17 +239,17 @@ async def test_redirections_in_a_circle_end() -> None:
         await client.aclose()
 
 
-async def test_the_subscription_moves_when_its_node_dies(world: World, cluster: Cluster) -> None:
+async def test_the_subscription_moves_when_its_node_dies(world: World, mortal: Cluster) -> None:
     """A worker whose subscription was at a node that died hears at another what is published."""
-    cluster.settle_for_less()
+    mortal.settle_for_less()
     source = await world.add()
     worker = world.start()
     await world.append(source, 0, [body("m0")])
     await world.drained()
-    at = await world.until(lambda: elsewhere(cluster), "a subscription away from the source's node")
+    at = await world.until(lambda: elsewhere(mortal), "a subscription away from the source's node")
     worker.pool._guard.pace = ASLEEP  # From here on nothing is looked at, only heard of.
     at.kill()
-    await world.until(lambda: subscribed(cluster), "another subscription")
+    await world.until(lambda: subscribed(mortal), "another subscription")
     await world.append(source, 0, [body("m1")])
     await world.until(lambda: world.kept() == ["m0", "m1"], "the event that was announced")
 

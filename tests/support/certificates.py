@@ -1,10 +1,5 @@
-"""A certificate for localhost, made when it is needed, and a relay that speaks TLS for a server that cannot."""
+"""A certificate for localhost, made when it is needed."""
 
-import asyncio
-import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -48,56 +43,3 @@ def make_certificate(folder: Path, host: str = "localhost", *, age: timedelta = 
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
-
-
-@contextmanager
-def tls_relay(made: Certificate, port: int) -> Iterator[int]:
-    """Hand what comes by TLS on to a port of this machine, from a thread; gives the port that it listens on."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="tls-relay", daemon=True)
-    thread.start()
-    server = asyncio.run_coroutine_threadsafe(_serve(made, port), loop).result(10)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        asyncio.run_coroutine_threadsafe(_stop(server), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
-
-
-async def _serve(made: Certificate, port: int) -> asyncio.Server:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(made.certificate, made.key)
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                await asyncio.gather(_pour(reader, back), _pour(there, writer))
-            finally:
-                back.transport.abort()
-        except (OSError, asyncio.CancelledError):
-            pass  # The server is down, or the relay ends; asyncio would complain of either.
-        finally:
-            writer.transport.abort()
-
-    return await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
-
-
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    with suppress(OSError):
-        writer.close()
-
-
-async def _stop(server: asyncio.Server) -> None:
-    server.close()
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)  # Aborted transports close in the loop's next round.

@@ -71,10 +71,13 @@ class Call:
 
     async def write(self, answer: bytes, *, answers: bool = False) -> None:
         """Send bytes back; `answers`: they say what Segment said, or at least its status."""
-        self.client.write(answer)
-        with suppress(OSError):
-            await self.client.drain()
+        # Looked at before they leave: whoever has read them may ask at once, and may hang up.
         self.answered = answers and not self.gone()
+        self.client.write(answer)
+        try:
+            await self.client.drain()
+        except OSError:
+            self.answered = False
 
     def hang_up(self) -> None:
         """Reset the connection."""

@@ -1,10 +1,24 @@
 """What a script in a page can say of it: what is too wide, cannot be read, or has no name for who cannot see it."""
 
-TOO_WIDE = """() => [...document.querySelectorAll("body *")]
+from contextlib import suppress
+
+from playwright.async_api import Page
+from playwright.async_api import TimeoutError as TooLateError
+
+_TOO_WIDE = """() => [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth)
   .filter((one) => !one.closest(".scroll, .segmented, .nav, .visually-hidden"))
   .map((one) => `${one.nodeName}.${one.className}: ${one.getBoundingClientRect().right}`)"""
 """Elements that reach beyond the window, but for those that scroll by themselves."""
+
+
+async def too_wide(page: Page) -> list[str]:
+    """What is too wide, once charts have had their time to follow the window's width."""
+    with suppress(TooLateError):
+        await page.wait_for_function(f"() => ({_TOO_WIDE})().length === 0")
+    found: list[str] = await page.evaluate(_TOO_WIDE)
+    return found
+
 
 CONTRASTS = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });

@@ -11,7 +11,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Self, TypeVar
 
 import pytest
@@ -22,7 +24,8 @@ from redis.exceptions import RedisError
 
 from pombo.ops.serverbinary import bundled_program
 from pombo.shared.connection import connect
-from support.certificates import make_certificate, tls_relay
+from support.certificates import make_certificate
+from support.tlsrelay import tls_relay
 from support.waiting import until
 
 SHAPES = ("tcp", "unix", "tls", "sentinel", "cluster")
@@ -30,6 +33,7 @@ PASSWORD = "only-for-tests"
 SERVICE = "main"
 SLOTS = 16_384
 _TRIES = 5
+_PATIENCE_MS = 60_000
 
 
 def server_program() -> str:
@@ -225,10 +229,10 @@ class Sentinel(Shape):
         return next(server for server in self.servers if server is not self.primary())
 
     def followed(self) -> bool:
-        """Whether the replica has what the primary has."""
+        """Whether the replica has all that the primary has."""
         with self.primary().client() as client:
-            info: Any = client.info("replication")
-        return bool(info["connected_slaves"] and info["slave0"]["lag"] <= 1 and info["slave0"]["state"] == "online")
+            client.publish("followed", "")  # What goes to replicas too, behind all that went before.
+            return int(client.wait(1, 1000)) >= 1
 
     def known(self) -> bool:
         """Whether every sentinel knows of the replica and of the others, so that they could fail over."""
@@ -410,19 +414,20 @@ def tls(**options: object) -> Iterator[Shape]:
         until(server.settled, "listening server")
         if not server.lives:
             server = stack.enter_context(running(folder / "plain", **options))
-            port = stack.enter_context(tls_relay(made, server.port))
+            port = stack.enter_context(tls_relay(made.certificate, made.key, server.port))
         yield Alone(f"rediss://:{PASSWORD}@localhost:{port}/0?ssl_ca_certs={made.certificate}", server)
 
 
 @contextmanager
 def sentinel(**options: object) -> Iterator[Sentinel]:
-    """A primary, a replica and three sentinels, who take a server for dead after half a second of silence."""
+    """A primary, a replica and three sentinels, who take a server for dead after `patience_ms` of silence."""
+    patience_ms = options.pop("patience_ms", 500)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
         login = {"requirepass": PASSWORD, "masterauth": PASSWORD, **options}
         first = stack.enter_context(running(folder / "0", **login))
         second = stack.enter_context(running(folder / "1", **login, replicaof=f"127.0.0.1 {first.port}"))
-        guards = [stack.enter_context(_guard(folder / f"s{number}", first.port)) for number in range(3)]
+        guards = stack.enter_context(_guards(folder, (first.port, second.port), patience_ms))
         made = Sentinel([first, second], guards)
         until(made.known, "sentinels that know all")
         until(made.followed, "replica")
@@ -430,26 +435,39 @@ def sentinel(**options: object) -> Iterator[Sentinel]:
 
 
 @contextmanager
-def _guard(folder: Path, watched: int) -> Iterator[Server]:
-    """A sentinel."""
+def _guards(folder: Path, watched: tuple[int, int], patience_ms: object) -> Iterator[list[Server]]:
+    """Three sentinels that know each other: to tell each other takes them two seconds."""
     for _ in range(_TRIES):
-        folder.mkdir(exist_ok=True)
-        port = free_port()
-        (folder / "sentinel.conf").write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\nrequirepass {PASSWORD}-2\n"
-            f"sentinel sentinel-pass {PASSWORD}-2\n"
-            f"sentinel monitor {SERVICE} 127.0.0.1 {watched} 2\nsentinel auth-pass {SERVICE} {PASSWORD}\n"
-            f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 3000\n"
-        )
-        guard = _Guard(folder, port)
+        names = {free_port(): token_hex(20) for _ in range(3)}
+        made: list[Server] = []
         try:
-            until(guard.settled, "listening sentinel")
-            if guard.lives:
-                yield guard
+            for port in names:
+                made.append(_guard(folder / f"s{port}", port, names, watched, patience_ms))
+            until(lambda made=made: all(guard.settled() for guard in made), "listening sentinels")  # type: ignore[misc]
+            if len(made) == 3 and all(guard.lives for guard in made):
+                yield made
                 return
         finally:
-            guard.kill()
-    raise AssertionError((folder / "log").read_text("utf-8", "replace"))
+            for guard in made:
+                guard.kill()
+    raise AssertionError("\n".join(log.read_text("utf-8", "replace") for log in folder.glob("s*/log")))
+
+
+def _guard(folder: Path, port: int, names: Mapping[int, str], watched: tuple[int, int], patience_ms: object) -> Server:
+    folder.mkdir(exist_ok=True)
+    others = "".join(
+        f"sentinel known-sentinel {SERVICE} 127.0.0.1 {other} {name}\n"
+        for other, name in names.items()
+        if other != port
+    )
+    (folder / "sentinel.conf").write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nlogfile {folder}/log\nrequirepass {PASSWORD}-2\n"
+        f"sentinel myid {names[port]}\nsentinel sentinel-pass {PASSWORD}-2\n"
+        f"sentinel monitor {SERVICE} 127.0.0.1 {watched[0]} 2\nsentinel auth-pass {SERVICE} {PASSWORD}\n"
+        f"sentinel down-after-milliseconds {SERVICE} {patience_ms}\nsentinel failover-timeout {SERVICE} 3000\n"
+        f"sentinel known-replica {SERVICE} 127.0.0.1 {watched[1]}\n{others}"
+    )
+    return _Guard(folder, port)
 
 
 class _Guard(Server):
@@ -475,7 +493,7 @@ def nodes(kind: type[AnyCluster], options: Mapping[str, object]) -> Iterator[Any
             stack.enter_context(
                 running(
                     folder / str(number), cluster_enabled="yes", cluster_port=free_port(),
-                    cluster_node_timeout=2000, cluster_config_file=folder / str(number) / "nodes", **options,
+                    cluster_config_file=folder / str(number) / "nodes", **{"cluster_node_timeout": 2000, **options},
                 )
             )
             for number in range(kind.nodes)
@@ -486,8 +504,10 @@ def nodes(kind: type[AnyCluster], options: Mapping[str, object]) -> Iterator[Any
 
 
 STARTERS: dict[str, Callable[..., AbstractContextManager[Shape]]] = {
-    "tcp": tcp, "unix": unix, "tls": tls, "sentinel": sentinel, "cluster": cluster,
+    "tcp": tcp, "unix": unix, "tls": tls, "sentinel": partial(sentinel, patience_ms=_PATIENCE_MS),
+    "cluster": partial(cluster, cluster_node_timeout=_PATIENCE_MS),
 }  # fmt: skip
+"""For tests in which no server dies: none is taken for dead because the machine was busy."""
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 """Options of a server that keeps what it acknowledged."""
 

@@ -10,6 +10,7 @@ from pombo.shared import batches
 from pombo.shared.audit import audit_source
 from pombo.shared.clock import Clock, SystemClock
 from pombo.shared.deadletters import LetterHeader
+from pombo.shared.flow import redis_now
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
@@ -17,6 +18,7 @@ from pombo.worker.link import Link
 from pombo.worker.metrics import Metrics
 from pombo.worker.parts import Chunk, Part, chunks
 from pombo.worker.store import Letter, SourceStore
+from support.stopped import StoppedRedis
 
 LEASE = "w1:token"
 Call = tuple[str, Sequence[str], Sequence[Argument]]
@@ -51,7 +53,10 @@ class ShiftedClock(SystemClock):
 
 @dataclass
 class StoredSource:
-    """A source without registry: its ledger is there, its partitions 0 and 1 are leased to `LEASE`."""
+    """A source without registry: its ledger is there, its partitions 0 and 1 are leased to `LEASE`.
+
+    Redis' clock stands still from `set_up` on; `wait_ms` has it go on.
+    """
 
     redis: Redis
     source: Source = field(default_factory=lambda: Source(name="bot", incarnation="i", rate=0, partitions=3))
@@ -64,6 +69,7 @@ class StoredSource:
         return self.keys.of(self.source.name)
 
     async def set_up(self) -> "StoredSource":
+        self.redis = await StoppedRedis.of(self.redis)
         await self.redis.hset(self.of.ledger, "incarnation", self.source.incarnation)
         for partition in (0, 1):
             await self.redis.set(self.of.lease(partition), LEASE)
@@ -154,8 +160,12 @@ class StoredSource:
 
     async def now_ms(self) -> int:
         """Redis' clock."""
-        seconds, micro = await self.redis.time()
-        return int(seconds) * 1000 + int(micro) // 1000
+        return await redis_now(self.redis)
+
+    def wait_ms(self, more: int) -> None:
+        """Let so much time pass."""
+        assert isinstance(self.redis, StoppedRedis)
+        self.redis.now_us += 1000 * more
 
 
 def whole(*parts: Part) -> Chunk:

@@ -3,13 +3,15 @@
 import asyncio
 import gzip
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from redis.client import Redis
 
 from pombo.shared import batches
+from pombo.shared.connection import connect
 from pombo.shared.flow import Flow
 from pombo.shared.keys import Keys
 from pombo.shared.sources import Source
@@ -21,9 +23,10 @@ from pombo.worker.metrics import Metrics
 from pombo.worker.store import SourceStore
 from pombo.worker.transport import Request
 from support.stored import event
-from support.virtual import Ether, VirtualClock, VirtualLink
+from support.virtual import Ether, VirtualClock, VirtualLink, run_virtually
 
 TIMEOUT_S = 15.0
+_MESSAGE_ID = re.compile(rb'"messageId":"([^"]*)"')
 TICK_S = 0.1
 
 
@@ -49,9 +52,13 @@ class VirtualSegment:
     status: int | None = 200
     refused: str = ""
     """A messageId whose requests fail with 500, whatever else."""
+    rejected: str = ""
+    """A messageId whose requests are answered 400."""
     refuses: float = 0
     """The share of requests, drawn by lot, that is answered 429."""
     sent: list[Sent] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    """MessageIds of accepted requests, in order of arrival."""
     _window: int = -1
     _count: float = 0
     _lots: random.Random = field(default_factory=lambda: random.Random(1))
@@ -66,6 +73,7 @@ class VirtualSegment:
         if takes >= TIMEOUT_S:
             status = None
         self.sent.append(Sent(at, events, status))
+        self.kept += [found.decode() for found in _MESSAGE_ID.findall(body)] if status == 200 else []
         if status is None:
             return Answer(None, failure="ReadTimeout", unknown=True, late=True)
         return Answer(status, {"retry-after": "1"} if status == 429 else {})
@@ -75,6 +83,8 @@ class VirtualSegment:
             return self.status
         if self.refused and self.refused.encode() in body:
             return 500
+        if self.rejected and self.rejected.encode() in body:
+            return 400
         if self._lots.random() < self.refuses:
             return 429
         if self.limit:
@@ -207,3 +217,23 @@ class VirtualFleet:
         """Some of the ledger's counters, at one moment."""
         stored = cast("list[bytes | None]", self.redis.hmget(self.of.ledger, list(names)))
         return [int(value or 0) for value in stored]
+
+
+def simulate(
+    url: str,
+    script: Callable[[VirtualFleet, VirtualSegment], Awaitable[None]],
+    segment: VirtualSegment | None = None,
+    **fleet: Any,
+) -> VirtualSegment:
+    """Run a script of weather, and see that the ledger adds up to it; returns the Segment that met the fleet."""
+    segment = segment or VirtualSegment()
+
+    async def main() -> None:
+        with connect(url) as redis:
+            async with VirtualFleet(redis, segment, **fleet) as made:
+                await script(made, segment)
+                accepted, *became = await made.counters("accepted", "delivered", "dead", "queued", "in_flight")
+        assert accepted == sum(became)
+
+    run_virtually(main())
+    return segment

@@ -19,13 +19,13 @@ end
 
 
 class VirtualScript:
-    """A script that asks for virtual time, and publishes into the list `HEARD`.
+    """A script that asks for virtual time, and publishes into the list `HEARD` unless it is to be `heard` by others.
 
     `told` says that it wants to be told the time, by one key more, the last: `clock_key`. That a name tells it, and no
     value, lets it run also where nothing can be written, such as on a full server.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, heard: bool = False) -> None:
         text = script(name).text
         self.name = name
         self.told = "redis.call('TIME')" in text
@@ -33,7 +33,7 @@ class VirtualScript:
         if self.told:
             head, _, rest = text.partition("\n") if text.startswith("#!") else ("", "", text)
             text = f"{head}{_CLOCK}{rest}".replace("redis.call('TIME')", "virtual_time()")
-        self.text = text.replace("redis.call('PUBLISH', ", f"redis.call('RPUSH', '{HEARD}', ")
+        self.text = text if heard else text.replace("redis.call('PUBLISH', ", f"redis.call('RPUSH', '{HEARD}', ")
         self.sha = hash_of(self.text)
 
 

@@ -11,7 +11,10 @@ from pombo.shared.clock import SystemClock
 from pombo.shared.flow import read_flow
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
+from pombo.worker.answers import Answer
+from pombo.worker.direct import DirectTransport
 from pombo.worker.fleet import BeatGuard, Fleet
+from pombo.worker.transport import Request
 from pombo.worker.vitals import Vitals
 from support.world import WRITE_KEY, World, body
 
@@ -48,18 +51,24 @@ async def test_a_dead_worker_is_replaced(world: World) -> None:
 async def test_a_zombie_harms_nobody(world: World) -> None:
     """A worker whose partition was taken over while its request was under way settles nothing."""
     source = await world.add()
-    world.sim.set_plan([{"when": {"requests": 1}, "answer": {"status": 400, "delay_s": 0.5}}])
+    world.sim.set_plan([{"when": {"requests": 1}, "answer": {"status": 400}}])
+    taken_over, answered = asyncio.Event(), asyncio.Event()
+
+    class Late(DirectTransport):
+        async def post(self, request: Request) -> Answer:
+            answer = await super().post(request)
+            answered.set()
+            await taken_over.wait()
+            return answer
+
     await world.append(source, 0, [body("a")])
-    world.start()
-    await world.until(lambda: world.sim.requests(), "a request")
-    lease = world.keys.of("bot").lease(0)
-    await world.redis.set(lease, "another:token")
-    await world.until(lambda: world.sim.requests()[0]["finished_at"], "its answer")
-    await asyncio.sleep(0.1)
-    ledger = await world.ledger()
-    assert (1, 0, 0) == (ledger["in_flight"], ledger["delivered"], ledger["dead"])
+    world.start(transport=Late())
+    await answered.wait()
+    await world.redis.set(world.keys.of("bot").lease(0), "another:token")
+    taken_over.set()
     await world.drained()
-    assert ["a"] == world.kept()
+    # Had it settled what it was told, the event would be dead.
+    assert (["a"], []) == (world.kept(), await world.letters())
     await world.assert_balanced()
 
 
@@ -167,8 +176,12 @@ async def test_an_unknown_version_is_left_alone(world: World) -> None:
     await append_raw(world, source, 1, 10, newer)
     await world.append(source, 1, [body("other", user="u2")])
     world.start()
-    await world.until(lambda: len(world.kept()) == 2, "the readable ones")
-    assert 1 == (await world.ledger())["queued"]
+
+    async def settled() -> bool:
+        ledger = await world.ledger()
+        return (2, 1, 0) == (ledger["delivered"], ledger["queued"], ledger["in_flight"])
+
+    await world.until(settled, "the readable ones")
     ((_, fields),) = await world.redis.xrange(world.keys.of("bot").stream(0)) or []
     assert newer == (fields or {})[b"b"]
 

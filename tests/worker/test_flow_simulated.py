@@ -1,37 +1,17 @@
 """Flow control in scripted weather: real scripts and lanes, many workers, minutes of virtual time."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from pombo.shared.connection import connect
-from support.virtual import run_virtually
-from support.virtualfleet import TICK_S, VirtualFleet, VirtualSegment
+from support.virtualfleet import TICK_S, VirtualFleet, VirtualSegment, simulate
 from support.virtualscript import EPOCH
-
-Script = Callable[[VirtualFleet, VirtualSegment], Awaitable[None]]
 
 SLOW_S, DOWN_S = 5.0, 30.0
 REFUSED_S = 8.0
 FIRST_TRIAL_S, LAST_TRIAL_S = 1.0, 5.0
-
-
-def simulate(url: str, script: Script, segment: VirtualSegment | None = None, **fleet: Any) -> VirtualSegment:
-    """Run a script of weather, and see that the ledger adds up to it; returns the Segment that met the fleet."""
-    segment = segment or VirtualSegment()
-
-    async def main() -> None:
-        with connect(url) as redis:
-            async with VirtualFleet(redis, segment, **fleet) as made:
-                await script(made, segment)
-                accepted, *became = await made.counters("accepted", "delivered", "dead", "queued", "in_flight")
-        assert accepted == sum(became)
-
-    run_virtually(main())
-    return segment
 
 
 # -- outages ---------------------------------------------------------------------------------------------------

@@ -125,6 +125,8 @@ async def test_an_older_state_has_other_leases(world: World, sync_redis: Blockin
         sync_redis.set(key, lease)
     await beaten(world, *workers)
     bring_back(sync_redis, older)
+    await noticed(world, "older")
+    await beaten(world, *workers)
     for partition in range(4):
         await world.append(source, partition, [body(f"b{partition}")])
     await world.drained()
@@ -276,6 +278,7 @@ async def test_a_restart_that_lost_the_last_writes(forgetful: tuple[World, Serve
         AsyncProducer("bot", settings=settings, budget_s=25) as two,
     ):
         await asyncio.gather(*(one.track(f"u{n}", "Said") for n in range(10)))
+        await beaten(world, worker)  # Without a beat the server would come back as an emptied one.
         with connect(world.url) as client:
             client.save()
         await asyncio.gather(*(one.track(f"u{n}", "Said") for n in range(30)))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pombo.shared.deadletters import Attempt
 from pombo.worker.packing import MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS
 from pombo.worker.parts import Chunk, Entry, Part, after, chunks, ranges
+from pombo.worker.patience import Failures
 
 ATTEMPT: Attempt = {"at": "2026-01-01T00:00:00.000Z", "status": 500, "outcome": "failed"}
 
@@ -205,15 +206,40 @@ def test_halves_share_out_the_events(sizes: list[int]) -> None:
 
 
 def test_halves_inherit_and_then_go_their_own_way() -> None:
-    """Sends, history and suspicion pass on to both halves; what happens to one stays with it."""
+    """Sends, history and when trouble began pass on to both halves; what happens to one stays with it."""
     chunk = whole(4)
     chunk.note(ATTEMPT)
-    first, second = chunk.halves(poison=True)
+    chunk.failures.add(1000, broken=False)
+    first, second = chunk.halves()
     first.note(ATTEMPT)
-    assert [(1, False, 1), (2, True, 2), (1, True, 1)] == [
-        (one.sends, one.poison, len(one.history)) for one in (chunk, first, second)
+    first.failures.add(2000, broken=True)
+    assert [(1, 1), (2, 2), (1, 1)] == [(one.sends, len(one.history)) for one in (chunk, first, second)]
+    assert [Failures(1000, 1, 1, 0), Failures(1000, 1, 0, 1), Failures(1000)] == [
+        one.failures for one in (chunk, first, second)
     ]
-    assert all(one.poison for one in first.halves())
+    assert not first.piece
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=9))
+def test_pieces_are_cut_between_partitions(sizes: list[int]) -> None:
+    """A failing request falls apart between its partitions first, and then within one; its events keep their order."""
+    whole_chunk = whole(*sizes)
+    unfinished = [(whole_chunk, 0)]
+    singles: list[bytes] = []
+    deepest = 0
+    while unfinished:
+        chunk, depth = unfinished.pop()
+        if chunk.events == 1:
+            singles += chunk.bodies()
+            deepest = max(deepest, depth)
+            continue
+        first, second = chunk.pieces()
+        assert (True, True) == (first.piece, second.piece)
+        assert (len(chunk.slices) > 1) == set(first.parts).isdisjoint(second.parts)
+        unfinished += [(second, depth + 1), (first, depth + 1)]
+    assert whole_chunk.bodies() == singles
+    assert deepest <= ceil(log2(len(sizes))) + ceil(log2(max(sizes)))
 
 
 def test_singles_are_the_events_one_by_one() -> None:
@@ -230,6 +256,14 @@ def test_without_leaves_out_lost_parts() -> None:
     assert [b"0/0", b"0/1", b"2/0"] == rest.bodies()
     assert 6 == chunk.events
     assert 0 == chunk.without(chunk.parts).events
+
+
+def test_lost_parts_are_left_out_in_place() -> None:
+    """What a chunk went through stays with it when parts of it are lost."""
+    chunk = whole(2, 3)
+    chunk.failures.add(1000, broken=False)
+    chunk.leave_out([chunk.parts[0]])
+    assert ([b"1/0", b"1/1", b"1/2"], 1) == (chunk.bodies(), chunk.failures.total)
 
 
 def test_history_keeps_the_latest_twenty() -> None:

@@ -128,11 +128,21 @@ async def test_one_unreadable_key_stops_one_source(world: World) -> None:
 async def test_late_evidence_does_not_park(world: World) -> None:
     """A refusal of the old key that arrives after the key was replaced parks nothing."""
     source = await world.add()
-    world.sim.set_plan([{"when": {"key": "k" * 32}, "answer": {"status": 401, "delay_s": 0.3}}])
+    world.sim.set_plan([{"when": {"key": "k" * 32}, "answer": {"status": 401}}])
+    refused, rotated = asyncio.Event(), asyncio.Event()
+
+    class Late(DirectTransport):
+        async def post(self, request: Request) -> Answer:
+            answer = await super().post(request)
+            refused.set()
+            await rotated.wait()
+            return answer
+
     await world.append(source, 0, [body("a")])
-    world.start()
-    await world.until(lambda: world.sim.requests(), "the request")
+    world.start(transport=Late())
+    await refused.wait()
     await world.registry.rotate_key("bot", "n" * 32)
+    rotated.set()
     await world.drained()
     assert ["a"] == world.kept("n" * 32)
     assert not await parked(world)

@@ -132,7 +132,7 @@ async def test_a_sign_of_life_closes_it(stored: StoredSource, sign: Sign) -> Non
     assert b"bot" == (heard or {})["data"]
     flow = await read_flow(stored.redis, stored.of)
     assert (None, None) == (flow.broken_at, flow.broken_why)
-    assert abs(await field(stored, "closed_at") - flow.now) < 5000
+    assert flow.now == await field(stored, "closed_at")
 
 
 @pytest.mark.parametrize("broken_s", [0.5, 20, 40, 3600])
@@ -149,7 +149,7 @@ async def test_one_request_an_interval(stored: StoredSource, broken_s: float) ->
     assert (True, False) == (attempt.go, attempt.probe)
     await store.fail(await stored.now_ms(), "status 503", late=False)
     due = await field(stored, "broken_probe_at") - now
-    assert pytest.approx(min(5000, max(1000, broken_s * 100)), abs=200) == due
+    assert min(5000, max(1000, broken_s * 100)) == due
     assert "broken" == await refused(stored)
 
 
@@ -163,11 +163,11 @@ async def test_a_trial_without_an_answer_holds_back_the_next(stored: StoredSourc
     now = await stored.now_ms()
     await stored.redis.hset(stored.of.flow, mapping={"broken_at": now - 500, "broken_probe_at": now})
     assert (await store.attempt(whole(part))).go
-    assert pytest.approx(5000, abs=200) == await field(stored, "broken_probe_at") - now
+    assert 5000 == await field(stored, "broken_probe_at") - now
     waiting = await store.attempt(whole(part))
     assert ("broken", 1.0) == (waiting.closed.reason, waiting.closed.wait_s) if waiting.closed else waiting
     await store.fail(now - 1000, "ReadTimeout", late=True)
-    assert pytest.approx(5000, abs=200) == await field(stored, "broken_probe_at") - now
+    assert 5000 == await field(stored, "broken_probe_at") - now
 
 
 async def test_what_was_sent_before_it_closed_does_not_count(stored: StoredSource) -> None:
@@ -272,7 +272,7 @@ async def test_one_cut_for_all_that_was_sent_before(stored: StoredSource) -> Non
     assert AIM * 1000 == pytest.approx(await exceed(stored, 1000, sent_at=before))
     await stored.redis.hdel(stored.of.flow, "hold_until")
     await stored.redis.hset(stored.of.flow, "last_success", await field(stored, "pace_at") + 1)
-    assert AIM * 0.8 * AIM * 1000 == pytest.approx(await exceed(stored, 1000), rel=0.01)
+    assert AIM * 0.8 * AIM * 1000 == pytest.approx(await exceed(stored, 1000))
 
 
 @pytest.mark.parametrize("rate", [0, 1000])
@@ -336,7 +336,7 @@ async def test_scripts_and_status_agree_about_the_pace(
     fields: dict[Any, Any] = {"pace_max": met, "pace_at": now - int(way * PACE_MS), "last_success": now + PACE_MS}
     await stored.redis.hset(stored.of.flow, mapping=fields)
     expected = pace(met, int(way * PACE_MS), rate) or rate or LEAST_MEASURED
-    assert AIM * expected == pytest.approx(await exceed(stored, rate), rel=0.01)
+    assert AIM * expected == pytest.approx(await exceed(stored, rate), abs=0.001)
 
 
 async def test_the_pace_ends_without_a_limit(stored: StoredSource) -> None:
@@ -355,8 +355,8 @@ async def test_throughput_is_what_was_delivered(stored: StoredSource) -> None:
     await stored.redis.hset(stored.of.flow, mapping={"sampled": 1000, "sampled_at": now - 2000})
     await stored.append(1, ["a"])
     await accept(stored)
-    assert 2000 == pytest.approx(await field(stored, "throughput"), rel=0.2)
-    assert AIM * 2000 == pytest.approx(await exceed(stored, 0), rel=0.2)
+    assert 2000 == pytest.approx(await field(stored, "throughput"), abs=1)
+    assert AIM * 2000 == pytest.approx(await exceed(stored, 0), abs=1)
 
 
 async def test_workers_plan_requests_for_the_pace(stored: StoredSource) -> None:
@@ -366,7 +366,7 @@ async def test_workers_plan_requests_for_the_pace(stored: StoredSource) -> None:
     await exceed(stored, 1000)
     await stored.redis.hdel(stored.of.flow, "hold_until")
     await store.claim([await stored.part(store)])
-    assert int(AIM * 1000 * 0.8) == pytest.approx(store.pace, abs=5)
+    assert int(AIM * 1000 * 0.8) == pytest.approx(store.pace, abs=1)
 
 
 # -- repeats ---------------------------------------------------------------------------------------------------
@@ -444,7 +444,7 @@ async def test_repeated_take_takes_once(stored: StoredSource) -> None:
     for call in takes:
         assert [1, 0] == await stored.repeat(call)
     key = stored.keys.group_rate("g")
-    assert 8 == pytest.approx(float(await stored.redis.hget(key, "tokens") or "nan"), abs=0.1)
+    assert 8 == float(await stored.redis.hget(key, "tokens") or "nan")
 
 
 class _Changing(RecordingLink):
@@ -466,4 +466,4 @@ async def test_tokens_go_back_where_they_came_from(stored: StoredSource) -> None
     store.limit = Limit(0.001, 10, "g")
     await stored.claimed(store, 0)
     tokens = await stored.redis.hget(stored.keys.group_rate("g"), "tokens")
-    assert 9 == pytest.approx(float(tokens or "nan"), abs=0.1)
+    assert 9 == float(tokens or "nan")

@@ -30,7 +30,7 @@ async def test_claim_writes_the_record(stored: StoredSource) -> None:
         record[name] for name in ("v", "id", "done", "left", "events", "entries", "attempts")
     )
     assert (part.entries[0].id, part.entries[1].id) == (record["first"], record["last"])
-    assert abs(await stored.now_ms() - int(record["sent_at"])) < 10_000
+    assert await stored.now_ms() == int(record["sent_at"])
     await stored.assert_balanced()
 
 
@@ -359,7 +359,7 @@ async def test_record_is_resumed_by_the_next_worker(stored: StoredSource) -> Non
     assert ([0, 3, 4], 2, part.record) == (resumed.todo, resumed.attempts, resumed.record)
     assert part.bodies == resumed.bodies
     assert [entry.id for entry in part.entries] == [entry.id for entry in resumed.entries]
-    assert abs(await stored.now_ms() - resumed.unknown_since) < 10_000
+    assert await stored.now_ms() == resumed.unknown_since
 
 
 async def test_nothing_to_resume(stored: StoredSource) -> None:

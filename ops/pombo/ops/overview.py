@@ -1,6 +1,6 @@
 """The overview: what an operator sees of an installation at one moment, for every screen that shows it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Self, cast
@@ -16,6 +16,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
+from pombo.shared.scripts import script
 from pombo.shared.sources import Source
 from pombo.worker.membership import PACE, silence
 
@@ -214,16 +215,14 @@ async def read_source(redis: Redis, keys: Keys, source: Source, now: int) -> Sou
 
 async def read_sources(redis: Redis, keys: Keys, sources: Sequence[Source], now: int) -> list[SourceView]:
     """Read some sources in two round trips; `now` is Redis' clock in milliseconds."""
-    async with redis.pipeline(transaction=False) as pipe:
-        for source in sources:
-            pipe.hgetall(keys.of(source.name).ledger)
-            pipe.hgetall(keys.of(source.name).flow)
-        replies = await pipe.execute()
-    ledgers = [Ledger.parse(stored) for stored in replies[::2]]
+    every = [keys.of(source.name) for source in sources]
+    replies = await script("glance").aeach(redis, [(of.ledger, of.flow) for of in every])
+    ledgers = [Ledger.parse(_fields(ledger)) for ledger, _ in replies]
+    flows = [Flow.parse(_fields(flow), now) for _, flow in replies]
     holding = [s for s, one in zip(sources, ledgers, strict=True) if one.queued or one.in_flight or one.queued_bytes]
     heads = await _heads(redis, keys, holding)
-    told = zip(sources, ledgers, replies[1::2], strict=True)
-    return [SourceView(s, Flow.parse(flow, now), ledger, heads.get(s.name, ())) for s, ledger, flow in told]
+    told = zip(sources, flows, ledgers, strict=True)
+    return [SourceView(source, flow, ledger, heads.get(source.name, ())) for source, flow, ledger in told]
 
 
 async def read_workers(redis: Redis, keys: Keys) -> list[WorkerView]:
@@ -242,23 +241,26 @@ async def _heads(redis: Redis, keys: Keys, sources: Sequence[Source]) -> dict[st
     """The heads of these sources' partitions."""
     if not sources:
         return {}
-    async with redis.pipeline(transaction=False) as pipe:
-        for source in sources:
-            of = keys.of(source.name)
-            for number in range(source.partitions):
-                pipe.xrange(of.stream(number), count=1)
-                pipe.get(of.lease(number))
-        replies = iter(await pipe.execute())
-    return {source.name: _of_one(replies, source.partitions) for source in sources}
+    partitions = [(keys.of(source.name), range(source.partitions)) for source in sources]
+    every = [[*map(of.stream, numbers), *map(of.lease, numbers)] for of, numbers in partitions]
+    replies = await script("heads").aeach(redis, every)
+    return {source.name: _of_one(told) for source, told in zip(sources, replies, strict=True)}
 
 
-def _of_one(replies: Iterator[Any], partitions: int) -> Sequence[Head]:
-    firsts = [(next(replies), next(replies)) for _ in range(partitions)]
-    return [Head(int(first[0][0].partition(b"-")[0]), _owner(lease)) for first, lease in firsts if first]
+def _of_one(told: Sequence[bytes]) -> Sequence[Head]:
+    return [
+        Head(int(first.partition(b"-")[0]), _owner(lease))
+        for first, lease in zip(told[::2], told[1::2], strict=True)
+        if first
+    ]
 
 
-def _owner(lease: bytes | None) -> str:
-    return (lease or b"").partition(b":")[0].decode()
+def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _owner(lease: bytes) -> str:
+    return lease.partition(b":")[0].decode()
 
 
 async def _server(redis: Redis) -> RedisView:

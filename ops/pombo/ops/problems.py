@@ -28,8 +28,32 @@ LATE_S: Final = 60.0
 """Age of the oldest event from which a source that may send is called late."""
 CATCH_UP_S: Final = 600.0
 """A backlog that will be gone within so many seconds needs nobody."""
+STATUS_PAGE: Final = "https://status.segment.com/"
+"""Where Segment says what it knows of its own outages."""
 ORPHAN_S: Final = 30.0
 """A partition without owner for longer was not taken over, as it would be within 8 s and a look."""
+
+
+AT_RISK: Final[Mapping[str, tuple[str, str, str]]] = {
+    "none": (
+        "Redis keeps nothing", "it writes nothing to disk: a restart of it loses the sources, every event that waits,"
+        " the dead letters and the remembered ids", "redis-cli CONFIG SET appendonly yes",
+    ),
+    "rdb": (
+        "Redis keeps snapshots only", "a crash of it loses every event that was accepted since the last one,"
+        " and lets what was delivered since be sent again", "redis-cli CONFIG SET appendonly yes",
+    ),
+    "aof no": (
+        "Redis writes late", "it leaves it to the system when its log reaches the disk: a crash of its machine"
+        " can lose half a minute of accepted events", "redis-cli CONFIG SET appendfsync everysec",
+    ),
+}  # fmt: skip
+"""By what a server keeps: what is wrong with that, as `pombo doctor` judges it, what can be lost, and what to type.
+
+Where nobody can see what is kept, as on managed servers, nothing is claimed; nor where no source is, so that nothing
+can be lost yet. Who runs a Redis without a disk on purpose is told so nonetheless: it was promised that nothing
+accepted is lost, as long as Redis keeps what it acknowledged.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +64,7 @@ class Action:
     command: str = ""
     """What to type; "" when nothing can be typed."""
     page: str = ""
-    """Path in the console where it is done; "" when it is done elsewhere."""
+    """Path in the console where it is done, or the address of a page elsewhere; "" when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +143,14 @@ def headline(found: Sequence[Problem]) -> str:
     return whole[0].upper() + whole[1:]
 
 
+def foremost(found: Sequence[Problem]) -> str:
+    """What of it to begin with, in a few words: `bot — parked`; "" when nobody has to act."""
+    urgent = next((one for one in found if one.severity != "note"), None)
+    if urgent is None:
+        return ""
+    return f"{urgent.source} — {urgent.what}" if urgent.source else urgent.what
+
+
 def worst(found: Sequence[Problem]) -> Severity | None:
     """The worst severity there is; None when all is well and nothing is to be said."""
     return min((one.severity for one in found), key=RANKS.__getitem__, default=None)
@@ -141,9 +173,9 @@ def job_problems(jobs: Jobs) -> Iterator[Problem]:
 
 def away(words: str, for_s: float | None) -> Problem:
     """Redis does not answer: `words` say why, `for_s` seconds since it did last (None: never since we started)."""
-    since = "" if for_s is None else f", last heard {age(for_s)} ago"
-    why = f"{words}{since}; bots keep their events in spools, and delivery goes on when it is back"
-    return Problem("critical", None, "Redis is away", why, Action("start Redis", "pombo doctor"))
+    since = "" if for_s is None else f"last heard {age(for_s)} ago: "
+    why = f"{since}{words}; bots keep their events in spools, and delivery goes on when it is back"
+    return Problem("critical", None, "Redis is away", why, Action("see why, and start it", "pombo doctor"))
 
 
 # -- of the whole installation --
@@ -156,9 +188,12 @@ def _fleet(overview: Overview, now: int) -> Iterator[Problem]:
     if not alive:
         severity: Severity = "critical" if waiting else "warning"
         told = f"{plural(waiting, 'event')} wait and nothing is sent" if waiting else "what is accepted will wait"
+        if last := max((worker.at for worker in overview.workers if worker.at), default=None):
+            told += f"; the last one was heard {age(max(0.0, now / 1000 - last))} ago"
         yield Problem(severity, None, "no worker lives", told, Action("start a worker", "pombo worker"))
     elif silent:
-        told = f"{_listed(silent)} did not say goodbye and beats no more; others take over its partitions"
+        theirs = "its" if len(silent) == 1 else "their"
+        told = f"{_listed(silent)} stopped beating without a goodbye; others take over {theirs} partitions"
         yield Problem("warning", None, "worker silent", told, Action("see why it ended", "pombo doctor", "/workers"))
     versions = sorted({worker.version for worker in alive if worker.version})
     if len(versions) > 1:
@@ -166,7 +201,7 @@ def _fleet(overview: Overview, now: int) -> Iterator[Problem]:
         yield Problem("note", None, "mixed versions", told, Action("finish the roll-out", "", "/workers"))
     if overview.unreadable:
         told = f"{_listed(overview.unreadable)}: stored in a form that this pombo does not know"
-        yield Problem("warning", None, "unreadable source", told, Action("upgrade pombo here", "pombo doctor"))
+        yield Problem("warning", None, "unreadable source", told, Action("see which; upgrade here", "pombo doctor"))
 
 
 def _server(overview: Overview) -> Iterator[Problem]:
@@ -174,11 +209,12 @@ def _server(overview: Overview) -> Iterator[Problem]:
     used = server.used_memory / server.maxmemory if server.maxmemory else 0.0
     if used >= NEAR:
         severity: Severity = "critical" if used >= FULL_MEMORY else "warning"
-        told = (
-            f"{size(server.used_memory)} of {size(server.maxmemory)} used ({used:.0%}); a full one refuses new events"
+        full = used >= 1
+        told = f"{size(server.used_memory)} of {size(server.maxmemory)} used ({used:.0%}); " + (
+            "it refuses new events, and bots keep them in spools" if full else "a full one refuses new events"
         )
         action = Action("free memory, or raise maxmemory", "pombo dead discard", "/dead")
-        yield Problem(severity, None, "Redis is nearly full", told, action)
+        yield Problem(severity, None, "Redis is full" if full else "Redis is nearly full", told, action)
     if server.eviction not in {"", "noeviction"}:
         told = f"maxmemory-policy is {server.eviction}: when it is full it deletes accepted events and remembered ids"
         action = Action("set it to noeviction", "redis-cli CONFIG SET maxmemory-policy noeviction")
@@ -186,9 +222,9 @@ def _server(overview: Overview) -> Iterator[Problem]:
     for told in overview.losses.fleet_sentences():
         action = Action("read the audit, then acknowledge it", "pombo audit")
         yield Problem("critical", None, "Redis lost events", told, action)
-    if server.persistence == "none":
-        told = "it writes nothing to disk, so a restart loses what waits"
-        yield Problem("note", None, "Redis keeps nothing", told, Action("turn appendonly on", "pombo doctor"))
+    if server.persistence in AT_RISK and overview.sources:
+        what, told, command = AT_RISK[server.persistence]
+        yield Problem("warning", None, what, told, Action("have it write to disk", command))
 
 
 # -- of one source --
@@ -207,7 +243,7 @@ def _gate(view: SourceView, now: int) -> Iterator[Problem]:
     flow, name = view.flow, view.name
     waiting = plural(_waiting(view), "event")
     if flow.parked is not None:
-        since = "" if flow.parked_at is None else f" (since {age((now - flow.parked_at) / 1000)})"
+        since = "" if flow.parked_at is None else f", for {age((now - flow.parked_at) / 1000)} now"
         why = f"{plain(flow.parked)}{since}; {waiting} wait"
         yield Problem("critical", name, "parked", why, _parked_action(name, flow.parked))
     elif flow.blocked:
@@ -224,8 +260,9 @@ def _gate(view: SourceView, now: int) -> Iterator[Problem]:
     elif flow.broken_at is not None:
         broken_s = max(0.0, (now - flow.broken_at) / 1000)
         long = broken_s >= BROKEN_LONG_S
-        why = f"Segment fails for {age(broken_s)} ({flow.broken_why or 'requests fail'}); it is tried every few seconds"
-        action = Action("look at status.segment.com", f"pombo sources test {name}", f"/sources/{name}")
+        said = flow.broken_why or "requests fail"
+        why = f"Segment has failed for {age(broken_s)} ({said}); it is tried every few seconds, and resumes by itself"
+        action = Action("look at status.segment.com", f"pombo sources test {name}", STATUS_PAGE)
         yield Problem("critical" if long else "warning", name, "broken", f"{why}; {waiting} wait", action)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Self, cast
 
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ COUNTERS = (
 """Counters of the equation, in the order in which people see them."""
 
 _ENDS = COUNTERS[1:]
+_ends = attrgetter(*_ENDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,9 @@ class Ledger:
     @property
     def problems(self) -> tuple[str, ...]:
         """What does not add up, as sentences with the numbers."""
+        ends = _ends(self)
+        if sum(ends) == self.accepted and min(ends) >= 0 and min(self.queued_bytes, self.dead_bytes) >= 0:
+            return ()
         below = [
             f"the ledger counts {self[name]} {_words(name)}, below zero"
             for name in (*COUNTERS, "queued_bytes", "dead_bytes")
@@ -88,8 +93,8 @@ class Ledger:
         total = sum(self[name] for name in _ENDS)
         if total == self.accepted:
             return tuple(below)
-        parts = " + ".join(f"{self[name]} {_words(name)}" for name in _ENDS)
-        return (f"the ledger does not balance: {self.accepted} accepted, but {parts} = {total}", *below)
+        parts = " + ".join(f"{self[name]:,} {_words(name)}" for name in _ENDS)
+        return (f"the ledger does not balance: {self.accepted:,} accepted, but {parts} = {total:,}", *below)
 
     def __getitem__(self, counter: str) -> int:
         value = getattr(self, counter)

@@ -46,6 +46,17 @@ class Script:
         except NoScriptError:
             return await execute("EVAL", self.text, len(keys), *keys, *args)
 
+    async def aeach(self, redis: AsyncRedis, all_keys: Sequence[Sequence[str]]) -> list[Any]:
+        """Run the script for each of these keys, without arguments, in one round trip; raises what the client does."""
+        async with redis.pipeline(transaction=False) as pipe:
+            execute: Callable[..., object] = pipe.execute_command
+            for keys in all_keys:
+                execute("EVALSHA", self.sha, len(keys), *keys)
+            try:
+                return await pipe.execute()
+            except NoScriptError:
+                return [await self.acall(redis, keys, ()) for keys in all_keys]
+
 
 def _read(name: str) -> str:
     return files("pombo.shared").joinpath("lua", f"{name}.lua").read_text("utf-8")

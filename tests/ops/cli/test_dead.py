@@ -7,20 +7,15 @@ from pathlib import Path
 import orjson
 import pytest
 from redis import Redis
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
 
 from ops.cli.commands import DEADLINE_S, Cli, at_terminal, bury, said
+from pombo.ops.cli.tablemaking import QUIETLY
 from pombo.ops.remedies import remedy
 from pombo.shared.deadletters import REASONS
 from pombo.shared.keys import Keys
 from pombo.worker.jobs import queue
-
-
-def do_jobs(redis: Redis) -> None:
-    """Do every job that waits, as a worker would."""
-    worker = SimpleWorker([queue(redis)], connection=redis, serializer=JSONSerializer)
-    worker.work(burst=True, logging_level="WARNING")
+from support.jobs import do_jobs
+from support.letters import letter
 
 
 @pytest.fixture
@@ -55,6 +50,18 @@ def test_times_end_in_z(pombo: Cli, letters: list[str]) -> None:
     """When it was accepted and when it died are written alike."""
     row = pombo("dead", "list", "--json").json[0]
     assert ["Z", "Z"] == [row["accepted_at"][-1], row["died_at"][-1]]
+
+
+def test_an_index_that_is_missing_is_made_and_told(pombo: Cli, bot: str, sync_redis: Redis) -> None:
+    """A command waits for it, and says on stderr for what; the next one finds it there."""
+    head, payload, _ = letter("m1")
+    with sync_redis.pipeline(transaction=False) as pipe:
+        for _ in range(QUIETLY + 1):
+            pipe.xadd(Keys().of("bot").dead, {"h": head, "b": payload})
+        pipe.execute()
+    first, second = (pombo("dead", "list", "--reason", "expired", "--json") for _ in range(2))
+    assert "making the index of bot's 20,001 dead letters: once after an upgrade or a loss" in first.err
+    assert ([], [], "") == (first.json, second.json, second.err)
 
 
 def test_one_event_is_singular(pombo: Cli, letters: list[str]) -> None:

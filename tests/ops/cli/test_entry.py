@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ops.cli.commands import DEADLINE_S, Cli, events, said
 from pombo.ops.cli.failures import describe, one_line
 from pombo.shared.errors import ConfigurationError, SourceNotEmptyError
 from pombo.shared.keys import Keys
+from support.waiting import until
 
 
 def test_version(pombo: Cli) -> None:
@@ -93,9 +93,7 @@ def test_ctrl_c_ends_a_command_with_130(place: Path, bot: str, sync_redis: Redis
         assert sending.stdin is not None
         sending.stdin.write(events("m1", "m2"))
         sending.stdin.flush()
-        deadline = time.monotonic() + DEADLINE_S
-        while sync_redis.hget(Keys().of(bot).ledger, "accepted") != b"2":
-            assert time.monotonic() < deadline
+        until(lambda: sync_redis.hget(Keys().of(bot).ledger, "accepted") == b"2", "two accepted events")
         sending.send_signal(signal.SIGINT)
         out, err = sending.communicate(timeout=DEADLINE_S)
     assert (130, "2 events accepted\n") == (sending.returncode, out)

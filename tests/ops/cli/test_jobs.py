@@ -1,10 +1,9 @@
 import pytest
 from redis import Redis
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
 
 from ops.cli.commands import Cli, bury, said
 from pombo.worker.jobs import queue
+from support.jobs import do_jobs
 
 
 @pytest.fixture
@@ -40,7 +39,7 @@ def test_show(pombo: Cli, job: str) -> None:
 def test_a_job_that_failed_says_why(pombo: Cli, job: str, sync_redis: Redis) -> None:
     """The last line of what it raised is in list and show."""
     pombo("sources", "remove", "bot", "--discard", "--yes")
-    SimpleWorker([queue(sync_redis)], connection=sync_redis, serializer=JSONSerializer).work(burst=True)
+    assert do_jobs(sync_redis) == 1
     shown = pombo("jobs", "show", job, "--json").json
     assert shown["status"] == "failed"
     assert "no source is called 'bot'" in shown["error"]

@@ -3,12 +3,11 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
 
 from ops.cli.commands import Cli, bury, said
 from pombo.shared.keys import Keys
 from pombo.worker.jobs import queue
+from support.jobs import do_jobs
 
 
 @pytest.fixture
@@ -17,11 +16,6 @@ def letters(pombo: Cli, bot: str, sync_redis: Redis) -> list[str]:
     return [
         bury(sync_redis, bot, f"m{number}", reason) for number, reason in enumerate(("poison", "expired", "poison"))
     ]
-
-
-def do_jobs(redis: Redis) -> None:
-    worker = SimpleWorker([queue(redis)], connection=redis, serializer=JSONSerializer)
-    worker.work(burst=True, logging_level="CRITICAL")
 
 
 def left(redis: Redis) -> int:

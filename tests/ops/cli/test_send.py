@@ -1,4 +1,5 @@
 import gzip
+import signal
 import stat
 from collections.abc import Iterator
 from io import BytesIO
@@ -13,9 +14,12 @@ from redis import Redis
 
 from ops.cli.commands import Cli, events, said
 from pombo.ops.cli.lines import MAX_LINE, read_lines
+from pombo.ops.cli.rejects import Reject, Rejects
+from pombo.ops.cli.sender import Sender
 from pombo.shared import batches
 from pombo.shared.keys import Keys
 from pombo.shared.messageids import new_message_id
+from pombo.shared.settings import Settings
 from producer.proxy import Proxy
 
 
@@ -205,6 +209,23 @@ def test_a_pipe_from_another_program(program: Cli, bot: str, place: Path) -> Non
     text = gzip.decompress(gzip.compress(events("m1", "m2").encode())).decode()
     answer = program("send", "-", "--source", bot, "--json", stdin=text)
     assert (0, 2, "") == (answer.code, answer.json["accepted"], answer.err)
+
+
+class Struck(Rejects):
+    """Rejects in whose midst Ctrl-C comes, once."""
+
+    def add(self, reject: Reject) -> None:
+        if not self.count:
+            signal.raise_signal(signal.SIGINT)
+        super().add(reject)
+
+
+def test_what_was_taken_is_counted(bot: str, place: Path) -> None:
+    """Ctrl-C while a line is being taken ends it after that line, which is counted and known as the last one."""
+    sender = Sender(bot, Struck(place / "rejects", source=None), Settings(), lenient=False, patience_s=30)
+    with pytest.raises(KeyboardInterrupt), sender:
+        list(sender.send(BytesIO(b"broken\n" * 3)))
+    assert (1, 1) == (sender.lines, sender.rejects.count)
 
 
 def test_lines_of_any_length_are_read_in_bounded_memory() -> None:

@@ -62,7 +62,7 @@ def test_a_refused_test_event_is_dead(pombo: Cli, source: str, simulator: str, w
 
 def test_what_stands_in_the_way(pombo: Cli, bot: str, sync_redis: Redis) -> None:
     """Without a worker, and paused or parked, the event stays queued, and each obstacle is named."""
-    answer = pombo("sources", "test", bot, "--timeout", "0.2", "--json")
+    answer = pombo("sources", "test", bot, "--timeout", "1", "--json")
     assert (1, "waiting") == (answer.code, answer.json["outcome"])
     assert ["no worker lives; `pombo worker` starts one"] == answer.json["obstacles"]
     pombo("sources", "pause", bot)
@@ -82,7 +82,7 @@ def test_a_hold_is_said(pombo: Cli, bot: str, sync_redis: Redis) -> None:
 
 
 def _obstacles(pombo: Cli, name: str) -> list[str]:
-    found: list[str] = pombo("sources", "test", name, "--timeout", "0.2", "--json").json["obstacles"]
+    found: list[str] = pombo("sources", "test", name, "--timeout", "1", "--json").json["obstacles"]
     return found
 
 
@@ -90,7 +90,8 @@ def test_the_test_event_is_told_from_others(pombo: Cli, bot: str, sync_redis: Re
     """It carries a name and a user of its own, and goes on to no destination."""
     from pombo.shared import batches
 
-    pombo("sources", "test", bot, "--timeout", "0.2")
+    pombo("sources", "pause", bot)
+    pombo("sources", "test", bot, "--timeout", "60")
     redis: Any = sync_redis
     ((_, fields),) = [entry for p in range(8) for entry in redis.xrange(Keys().of(bot).stream(p))]
     (body,) = batches.decode(fields[b"b"], int(fields[b"n"]), int(fields[b"r"]))

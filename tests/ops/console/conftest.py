@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from redis import Redis
 
 from ops.console.rig import OPERATOR, VIEWER, Running, console
 from support.browser import browser, tab
@@ -38,6 +39,14 @@ def guarded(guarded_of_module: Running, redis_url: str) -> Running:
     """A console with both tokens, over an empty server."""
     guarded_of_module.clock.by += APART_S
     return guarded_of_module
+
+
+@pytest.fixture
+def kept(sync_redis: Redis) -> Iterator[None]:
+    """The server writes to its disk, as one should, so that nothing needs anybody."""
+    sync_redis.config_set("appendonly", "yes")
+    yield
+    sync_redis.config_set("appendonly", "no")
 
 
 @pytest.fixture

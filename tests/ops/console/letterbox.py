@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 import httpx
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from rq import SimpleWorker
-from rq.serializers import JSONSerializer
 
 from ops.console.rig import token_of
 from pombo.shared.clock import iso
@@ -18,7 +16,6 @@ from pombo.shared.connection import aconnect
 from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
-from pombo.worker.jobs import queue
 from support import letters
 from support.letters import Stored
 from support.programs import SECRET
@@ -76,12 +73,6 @@ def post(client: httpx.Client, path: str, form: Any = None, **headers: str) -> h
     """Send a form as a page of the console does."""
     token = token_of(client.get("/trail").text)
     return client.post(path, data=form or {}, headers={"X-CSRF-Token": token, **headers})
-
-
-def burst(redis: Redis) -> None:
-    """Do all jobs that wait, in this process."""
-    worker = SimpleWorker([queue(redis)], connection=redis, serializer=JSONSerializer)
-    worker.work(burst=True, logging_level="CRITICAL")
 
 
 def dead(redis: Redis, source: str = "bot") -> int:

@@ -7,9 +7,13 @@ from typing import Any
 import httpx
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
-from ops.console.letterbox import add, ago, burst, dead, deeds, letter, post, put, queued
+from ops.console.letterbox import KEYS, add, ago, dead, deeds, in_redis, letter, post, put, queued
 from ops.console.rig import OPERATOR, Running, console
+from pombo.shared.deadletters.rebuild import Draft
+from support.jobs import do_jobs
+from support.letters import put_old_quickly
 
 SCRIPT = '"><script>alert(1)</script>'
 
@@ -24,13 +28,47 @@ def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def listed(answer: httpx.Response) -> list[str]:
     """The messageIds of the letters on a page, in their order."""
-    rows = answer.text.partition('class="table stack letters"')[2].split("<tr>")[2:]
-    return [row.partition('<td class="long mono small">')[2].partition("</td>")[0] for row in rows]
+    rows = answer.text.partition('aria-label="Table of letters"')[2]
+    return re.findall(r'<td class="long mono small"><span class="clamp" title="([^"]*)"', rows)
 
 
 def confirmed(answer: httpx.Response, name: str) -> str:
     """A figure of the dry run."""
     return answer.text.partition(f"<dt>{name}</dt><dd>")[2].partition("<")[0].strip()
+
+
+def test_no_page_waits_for_an_index(redis_url: str, ana: httpx.Client, sync_redis: Redis) -> None:
+    """While it is made, pages say how far it is, list what they can, and move nothing that nobody has counted."""
+    add(redis_url, "bot")
+    in_redis(redis_url, lambda redis: put_old_quickly(redis, KEYS, *(letter(f"m{n:04}") for n in range(2500))))
+    draft = in_redis(redis_url, _somebodys_draft)
+    shown = ana.get("/dead", params={"reason": "rejected_by_segment"})
+    assert "The index of bot’s 2,500 letters is being made: 20 %" in shown.text
+    assert ["m2499", "m2498"] == listed(shown)[:2]
+    assert "counted when the index is made" in ana.get("/dead/-/count").text
+    asked = ana.get("/dead/-/confirm", params={"action": "discard", "all": "1"}).text
+    assert "The index that tells how many these are is being made: 20%" in asked
+    done = post(ana, "/dead/-/act", {"action": "discard", "all": "1"})
+    assert (422, 2500) == (done.status_code, sync_redis.xlen(KEYS.of("bot").dead))
+    assert "HX-Refresh" not in ana.get("/dead/-/making").headers
+    in_redis(redis_url, lambda redis: _finish(redis, draft))
+    assert "true" == ana.get("/dead/-/making").headers["HX-Refresh"]
+    shown = ana.get("/dead")
+    assert ("being made" in shown.text, "Died alike" in shown.text) == (False, True)
+    assert "2,500 letters" in ana.get("/dead/-/count").text
+
+
+async def _somebodys_draft(redis: AsyncRedis) -> Draft:
+    draft = Draft(redis, KEYS.of("bot"), "n" * 32)
+    assert await draft.begin()
+    assert 500 == await draft.step()
+    return draft
+
+
+async def _finish(redis: AsyncRedis, draft: Draft) -> None:
+    draft._redis = redis
+    await draft.read()
+    assert await draft.swap()
 
 
 def test_no_letters_are_good_news(redis_url: str, ana: httpx.Client) -> None:
@@ -176,7 +214,7 @@ def test_a_redrive_becomes_a_job(redis_url: str, sync_redis: Redis, ana: httpx.C
     assert "Redrive of bot" in job
     assert "ana" in job
     assert "at most 100 a second" not in job
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (2, 1) == (dead(sync_redis), queued(sync_redis))
     assert "1 dead letter redriven; 1 left, as they were accepted" in ana.get(answer.headers["location"]).text
     assert [("ana", "dead.redrive", "bot")] == deeds(sync_redis)
@@ -190,7 +228,7 @@ def test_older_ones_go_when_the_box_is_ticked(redis_url: str, sync_redis: Redis,
     assert 422 == refused.status_code
     assert "tick the box" in refused.text
     assert 303 == post(ana, "/dead/-/act", {"action": "redrive", "all": "1", "older": "1"}).status_code
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (0, 1) == (dead(sync_redis), queued(sync_redis))
 
 
@@ -200,7 +238,7 @@ def test_ticked_letters_alone_are_moved(redis_url: str, sync_redis: Redis, ana: 
     ids = put(redis_url, letter("m1"), letter("m2")) + put(redis_url, letter("m3"), source="shop")
     answer = post(ana, "/dead/-/act", {"action": "discard", "ids": [ids[0], ids[2]]})
     assert (303, "/jobs") == (answer.status_code, answer.headers["location"])
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (1, 0) == (dead(sync_redis), dead(sync_redis, "shop"))
     assert ["m2"] == listed(ana.get("/dead"))
 
@@ -211,7 +249,7 @@ def test_letters_that_die_after_the_question_stay(redis_url: str, sync_redis: Re
     put(redis_url, letter("m1"))
     post(ana, "/dead/-/act", {"action": "discard", "all": "1"})
     put(redis_url, letter("m2"))
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert ["m2"] == listed(ana.get("/dead"))
 
 
@@ -220,7 +258,7 @@ def test_an_export_becomes_a_file(redis_url: str, sync_redis: Redis, ana: httpx.
     add(redis_url, "bot")
     put(redis_url, letter("m1"), letter("m2"))
     post(ana, "/dead/-/act", {"action": "export", "all": "1", "discards": "1"})
-    burst(sync_redis)
+    do_jobs(sync_redis)
     (file,) = tmp_path.glob("*.ndjson")
     assert (2, 0) == (file.read_bytes().count(b"\n"), dead(sync_redis))
 

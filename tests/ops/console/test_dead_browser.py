@@ -57,6 +57,7 @@ async def entered(page: Page, guarded: Running) -> Page:
     await page.get_by_label("Token").fill(OPERATOR)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Dead letters")
+    await page.wait_for_load_state()
     return page
 
 
@@ -164,6 +165,21 @@ async def test_hostile_letters_do_nothing_in_a_browser(redis_url: str, guarded: 
     assert [0, "Dead letters · pombo"] == [await page.locator("main img").count(), await page.title()]
 
 
+@pytest.mark.parametrize("path", ["/", "/sources", "/dead", "/workers", "/trail"])
+async def test_long_texts_push_no_column_out_of_sight(
+    redis_url: str, guarded: Running, operator: Page, path: str
+) -> None:
+    """On a laptop every table fits its panel, however long are the names of sources and events, and the answers."""
+    name = "a-source-with-as-long-a-name-as-a-source-may-have-in-production-2"[:64]
+    add(redis_url, name)
+    long = letter("m" * 99, event="E" * 200, user="u" * 200, answer="no " * 400, status=400)
+    put(redis_url, long, source=name)
+    page = operator
+    await page.goto(f"{guarded.url}{path}")
+    cut = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)"
+    assert [] == await page.locator(".scroll").evaluate_all(cut)
+
+
 async def test_letters_are_worked_on_by_keyboard(redis_url: str, guarded: Running, operator: Page) -> None:
     """A shortcut leads to the list, one to its search; a tick and the dialog need no mouse, and Escape closes it."""
     add(redis_url, "bot")
@@ -172,6 +188,7 @@ async def test_letters_are_worked_on_by_keyboard(redis_url: str, guarded: Runnin
     await page.keyboard.press("g")
     await page.keyboard.press("l")
     await expect(page.locator("table.letters tbody tr")).to_have_count(1)
+    await page.wait_for_load_state()  # Its scripts listen to keys.
     await page.keyboard.press("/")
     assert "message_id" == await page.evaluate("document.activeElement.name")
     await page.locator("input[name=ids]").focus()

@@ -9,9 +9,10 @@ import orjson
 import pytest
 from redis import Redis
 
-from ops.console.letterbox import add, burst, dead, deeds, letter, post, put
+from ops.console.letterbox import add, dead, deeds, letter, post, put
 from ops.console.rig import OPERATOR, VIEWER, Running, console, token_of
 from pombo.ops.console.letterfiles import CHECKED, MOST_UPLOADED
+from support.jobs import do_jobs
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def ana(running: Running) -> Iterator[httpx.Client]:
 def exported(redis: Redis, client: httpx.Client, folder: Path) -> Path:
     """Export and discard all letters; the file."""
     post(client, "/dead/-/act", {"action": "export", "all": "1", "discards": "1"})
-    burst(redis)
+    do_jobs(redis)
     (file,) = folder.glob("*.ndjson")
     return file
 
@@ -68,10 +69,10 @@ def test_an_export_can_be_downloaded_and_imported(
         answer.content, answer.headers["content-disposition"],
     )  # fmt: skip
     assert "Import of bot" in ana.get(upload(ana, answer.content).headers["location"]).text
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert 2 == dead(sync_redis)
     post(ana, "/dead/-/files", {"source": "bot", "file": file.name, "rate": "500"})
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert 2 == dead(sync_redis)
     assert "2 had been put back before, and were not put back again" in ana.get("/jobs").text
     told = [what for _, what, _ in deeds(sync_redis)]

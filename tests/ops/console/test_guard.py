@@ -1,10 +1,9 @@
 """The guard, by real requests to a real console: who may ask what, from where."""
 
-import httpx
 import pytest
 from starlette.routing import Route
 
-from ops.console.rig import HTML, OPERATOR, VIEWER, Running, token_of
+from ops.console.rig import HTML, OPERATOR, VIEWER, Running, bare, token_of
 from pombo.ops.console.guard import CSRF_FIELD, CSRF_HEADER, FORM_BYTES, POLICY
 
 PAGES = ("/", "/overview/live", "/overview/history", "/workers", "/workers/live", "/trail")
@@ -22,7 +21,7 @@ def test_strangers_are_led_to_the_login(guarded: Running, path: str) -> None:
 @pytest.mark.parametrize("path", [*PAGES, "/live", "/nowhere"])
 def test_programs_without_a_session_are_refused(guarded: Running, path: str) -> None:
     """What asks for no page gets no redirect, and none of the data."""
-    answer = httpx.get(f"{guarded.url}{path}")
+    answer = bare("GET", f"{guarded.url}{path}")
     assert (401, "your session is over; log in again\n") == (answer.status_code, answer.text)
 
 
@@ -140,7 +139,7 @@ def test_the_policy_allows_no_inline_code() -> None:
 )
 def test_an_open_console_answers_to_local_names_alone(local: Running, host: str, expected: int) -> None:
     """A page elsewhere whose name leads to 127.0.0.1 gets nothing: no token protects the console from it."""
-    answer = httpx.get(f"{local.url}/workers", headers=HTML | {"Host": host})
+    answer = bare("GET", f"{local.url}/workers", headers=HTML | {"Host": host})
     assert expected == answer.status_code
 
 
@@ -148,15 +147,15 @@ def test_an_open_console_answers_to_local_names_alone(local: Running, host: str,
 def test_what_is_asked_for_is_not_in_the_host(guarded: Running, host: str) -> None:
     """A path in the Host header, which some servers read a URL from, opens no page and makes no viewer an operator."""
     with guarded.client(VIEWER) as viewer:
-        assert 303 == httpx.get(f"{guarded.url}/workers", headers=HTML | {"Host": host}).status_code
+        assert 303 == bare("GET", f"{guarded.url}/workers", headers=HTML | {"Host": host}).status_code
         cookies = {"Cookie": f"{guarded.state.sessions.cookie}={viewer.cookies[guarded.state.sessions.cookie]}"}
         headers = cookies | {"Host": host, CSRF_HEADER: token_of(viewer.get("/").text)}
-        assert 403 == httpx.post(f"{guarded.url}/sources/bot/pause", headers=headers).status_code
+        assert 403 == bare("POST", f"{guarded.url}/sources/bot/pause", headers=headers).status_code
 
 
 def test_a_console_with_tokens_has_any_name(guarded: Running) -> None:
     """Behind a proxy it is called as the proxy is; cookies are of one name, so another name has none."""
-    assert 303 == httpx.get(f"{guarded.url}/", headers=HTML | {"Host": "pombo.example"}).status_code
+    assert 303 == bare("GET", f"{guarded.url}/", headers=HTML | {"Host": "pombo.example"}).status_code
 
 
 def test_an_open_console_takes_everyone_for_the_operator(local: Running) -> None:
@@ -172,8 +171,8 @@ def test_an_open_console_takes_everyone_for_the_operator(local: Running) -> None
 def test_websockets_and_odd_methods_find_nothing(local: Running) -> None:
     """There is nothing to upgrade to, and TRACE echoes no cookie."""
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x" * 24}
-    assert 200 == httpx.get(f"{local.url}/", headers=upgrade).status_code
-    assert 403 == httpx.request("TRACE", f"{local.url}/").status_code
+    assert 200 == bare("GET", f"{local.url}/", headers=upgrade).status_code
+    assert 403 == bare("TRACE", f"{local.url}/").status_code
 
 
 def test_a_page_that_fails_is_told_and_carries_the_policy(local: Running) -> None:

@@ -14,7 +14,7 @@ from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from ops.console.letterbox import KEYS, add, burst, dead, deeds, letter, post, put
+from ops.console.letterbox import KEYS, add, dead, deeds, letter, post, put
 from ops.console.rig import OPERATOR, VIEWER, Running, console
 from pombo.ops.console.jobwords import Mark, checkpoint, counts
 from pombo.ops.console.upcoming import Due, recovery_due, retention_due
@@ -23,6 +23,7 @@ from pombo.shared.clock import moment
 from pombo.shared.deadletters import ALL, Filter
 from pombo.worker.jobs import enqueue_discard, enqueue_import, enqueue_redrive
 from pombo.worker.jobs.outages import SETTLED_MS, Outage
+from support.jobs import do_jobs
 from support.waiting import until
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -52,7 +53,7 @@ def test_a_job_from_the_queue_to_its_end(redis_url: str, sync_redis: Redis, ana:
     job = enqueue_redrive(sync_redis, "bot", ALL, by="nightly", total=2, rate=50)
     for page in (ana.get("/jobs").text, ana.get(f"/jobs/{job.id}").text):
         assert [] == [words for words in ("Redrive", "bot", "nightly", "0 of 2", "waiting") if words not in page]
-    burst(sync_redis)
+    do_jobs(sync_redis)
     page = ana.get(f"/jobs/{job.id}").text
     for words in ("1 dead letter redriven; 1 skipped", "events put back into the queue", "at most 50 a second"):
         assert words in page
@@ -65,7 +66,7 @@ def test_a_job_that_failed_says_why(redis_url: str, sync_redis: Redis, ana: http
     """The error is text, whatever is in it."""
     add(redis_url, "bot")
     job = enqueue_import(sync_redis, "bot", SCRIPT)
-    burst(sync_redis)
+    do_jobs(sync_redis)
     for path in ("/jobs", f"/jobs/{job.id}"):
         page = ana.get(path).text
         assert SCRIPT not in page
@@ -81,7 +82,7 @@ def test_jobs_are_cancelled_before_they_begin(redis_url: str, sync_redis: Redis,
     assert "Cancel…" in ana.get(f"/jobs/{job.id}").text
     answer = post(ana, f"/jobs/{job.id}/cancel")
     assert "cancelled before it" in ana.get(answer.headers["location"]).text
-    burst(sync_redis)
+    do_jobs(sync_redis)
     assert (1, [("ana", "jobs.cancel", job.id)]) == (dead(sync_redis), deeds(sync_redis))
     answer = post(ana, f"/jobs/{job.id}/cancel")
     assert "canceled already; nothing was changed" in ana.get(answer.headers["location"]).text
@@ -130,7 +131,7 @@ def test_many_jobs_are_paged(redis_url: str, sync_redis: Redis, ana: httpx.Clien
     add(redis_url, "bot")
     for _ in range(35):
         enqueue_discard(sync_redis, "bot", ALL)
-    burst(sync_redis)
+    do_jobs(sync_redis)
     page = ana.get("/jobs").text
     assert 30 == page.count('<tr data-key="')
     following = page.partition('rel="next"')[0].rpartition('href="')[2].partition('"')[0]

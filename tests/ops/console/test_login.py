@@ -1,9 +1,8 @@
 """Login and logout, as browsers do them."""
 
-import httpx
 import pytest
 
-from ops.console.rig import HTML, OPERATOR, VIEWER, Running, log_in, token_of
+from ops.console.rig import HTML, OPERATOR, VIEWER, Running, bare, log_in, token_of
 from pombo.ops.console.access import BURST
 from pombo.ops.console.guard import CSRF_HEADER, FORM_BYTES
 from pombo.ops.console.sessions import LIFE_S
@@ -45,7 +44,7 @@ def test_a_session_is_new_at_each_login(guarded: Running) -> None:
         planted = dict(client.cookies)
         log_in(client, OPERATOR)
         assert planted != dict(client.cookies)
-    assert 303 == httpx.get(guarded.url, headers=HTML, cookies=planted).status_code
+    assert 303 == bare("GET", guarded.url, headers=HTML, cookies=planted).status_code
 
 
 @pytest.mark.parametrize(("proto", "secure"), [("http", False), ("https", True)])
@@ -111,12 +110,17 @@ def test_wrong_tokens_are_slowed_down(guarded: Running) -> None:
 
 
 def test_a_session_is_over_after_a_shift(guarded: Running) -> None:
-    """What was open leads to the login, and htmx is told to go there."""
+    """What was open leads to the login, which says why, and from there back to the page that one was on."""
     with guarded.client(OPERATOR) as client:
         guarded.clock.by += LIFE_S + 60
         assert 303 == client.get("/workers").status_code
-        answer = client.get("/workers/live", headers={"HX-Request": "true"})
-    assert (401, "/login") == (answer.status_code, answer.headers["hx-redirect"])
+        on = {"HX-Request": "true", "HX-Current-URL": f"{guarded.url}/dead?source=bot&user=u"}
+        answer = client.get("/workers/live", headers=on)
+        where = answer.headers["hx-redirect"]
+        assert (401, "/login?over=1&next=/dead%3Fsource%3Dbot%26user%3Du") == (answer.status_code, where)
+        shown = client.get(where).text
+    assert "Your session is over" in shown
+    assert 'name="next" value="/dead?source=bot&amp;user=u"' in shown
 
 
 def test_a_logout_ends_the_session(guarded: Running) -> None:
@@ -125,7 +129,7 @@ def test_a_logout_ends_the_session(guarded: Running) -> None:
         copy = dict(client.cookies)
         answer = client.post("/logout", data={"csrf": token_of(client.get("/").text)})
         assert (303, "/login") == (answer.status_code, answer.headers["location"])
-    assert 303 == httpx.get(guarded.url, headers=HTML, cookies=copy).status_code
+    assert 303 == bare("GET", guarded.url, headers=HTML, cookies=copy).status_code
 
 
 def test_who_is_logged_in_needs_no_login(guarded: Running, local: Running) -> None:
@@ -139,14 +143,14 @@ def test_who_is_logged_in_needs_no_login(guarded: Running, local: Running) -> No
 def test_the_metrics_take_either_token(guarded: Running, local: Running) -> None:
     """Prometheus brings a Bearer's; wrong ones are slowed down like logins; without tokens it needs none."""
     url = f"{guarded.url}/metrics"
-    assert "pombo_workers 0.0" in httpx.get(f"{local.url}/metrics").text
-    assert 401 == httpx.get(url).status_code
+    assert "pombo_workers 0.0" in bare("GET", f"{local.url}/metrics").text
+    assert 401 == bare("GET", url).status_code
     for token in (OPERATOR, VIEWER):
-        assert "pombo_workers 0.0" in httpx.get(url, headers={"Authorization": f"Bearer {token}"}).text
-    codes = [httpx.get(url, headers={"Authorization": "Bearer no"}).status_code for _ in range(BURST + 1)]
+        assert "pombo_workers 0.0" in bare("GET", url, headers={"Authorization": f"Bearer {token}"}).text
+    codes = [bare("GET", url, headers={"Authorization": "Bearer no"}).status_code for _ in range(BURST + 1)]
     assert [401] * BURST + [429] == codes
 
 
 def test_health_is_for_everyone(guarded: Running) -> None:
     """A prober needs no token, and learns nothing but that it lives."""
-    assert {"ok": True, "redis": "up"} == httpx.get(f"{guarded.url}/healthz").json()
+    assert {"ok": True, "redis": "up"} == bare("GET", f"{guarded.url}/healthz").json()

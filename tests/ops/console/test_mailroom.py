@@ -49,6 +49,34 @@ async def test_pages_hold_every_letter_once_the_newest_first(redis: Redis, keys:
     assert expected == found
 
 
+async def left_alone(*_: object) -> None:
+    """Make no table."""
+
+
+@pytest.mark.parametrize("looked_at", [1, 9, 200, 100_000])
+async def test_without_tables_pages_look_at_a_part(redis: Redis, keys: Keys, looked_at: int) -> None:
+    """Each page ends where it grew tired, and the next one begins there: together they have every match once."""
+    ids = await fill(redis, keys, random.Random(5))
+    whole = Mailroom(redis, keys, NAMES)
+    expected = [one.id for one in (await whole.newest(NAMES, Filter(reason="poison"), None, 500)).letters]
+    for name in NAMES:
+        await redis.delete(keys.of(name).dead_table)
+    room, found, before, pages = Mailroom(redis, keys, NAMES, left_alone, looked_at=looked_at), list[str](), None, 0
+    while True:
+        mail = await room.newest(NAMES, Filter(reason="poison"), before, 50)
+        found += [one.id for one in mail.letters]
+        before, pages = mail.next, pages + 1
+        if before is None:
+            break
+        assert mail.cut or len(mail.letters) == 50
+    assert (expected, False) == (found, len(expected) == len(ids))
+    assert {name for name, _, _ in map(_parts, ids)} == {one.source for one in await room.making(NAMES)}
+
+
+def _parts(letter_id: str) -> tuple[str, str, str]:
+    return letter_id.partition("/")
+
+
 async def test_only_sources_with_letters_are_held(redis: Redis, keys: Keys) -> None:
     """With how many they have."""
     ids = await fill(redis, keys, random.Random(3))

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from ops.console.rig import HTML, Running, console, token_of
-from pombo.ops.console.pages.overview import PROBLEMS, ROWS
+from pombo.ops.console.pages.overview import MOST_PROBLEMS, PROBLEMS, ROWS
 from pombo.ops.console.poller import TICK_S
 from pombo.shared import trail
 from pombo.shared.connection import aconnect
@@ -82,6 +82,7 @@ def test_an_empty_installation_says_how_to_begin(page: httpx.Client) -> None:
     assert "pombo sources add bot --write-key -" in shown
 
 
+@pytest.mark.usefixtures("kept")
 def test_a_parked_source_is_the_first_thing_to_see(
     page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis
 ) -> None:
@@ -99,18 +100,45 @@ def test_a_parked_source_is_the_first_thing_to_see(
     assert "pombo sources rotate-key bot --write-key -" in page.get("/").text
 
 
-def test_very_many_sources_stay_one_page(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
+@pytest.mark.usefixtures("kept")
+def test_very_many_sources_stay_one_page(page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis) -> None:
     """The worst are shown, the others a click away; the verdict counts all."""
     names = [f"bot{number:02}" for number in range(ROWS + 5)]
     add(redis_url, *names)
     beat(sync_redis)
+    shown = text(page, "/")
+    assert "And 5 more, all well" in shown
+    assert f"All {ROWS + 5} sources" in shown
     for name in names:
         sync_redis.hset(KEYS.of(name).flow, mapping={"parked": "why"})
+    local.clock.by += TICK_S
     shown = text(page, "/")
     assert f"{ROWS + 5} sources need you" in shown
     assert f"{ROWS + 5 - PROBLEMS} more" in shown
-    assert f"The {ROWS} that need you most" in shown
-    assert f"All {ROWS + 5} sources" in shown
+    assert f"And {ROWS + 5 - MOST_PROBLEMS} more: all sources in trouble" in shown
+    assert "And 5 more, 5 of them in trouble" in shown
+
+
+def test_what_needs_somebody_comes_first(page: httpx.Client, local: Running, redis_url: str, sync_redis: Redis) -> None:
+    """However busy the others are: the parked, then those of whose dead letters one should know, then the busiest."""
+    add(redis_url, "a_quiet", "b_busy", "c_dead", "d_parked")
+    beat(sync_redis)
+    sync_redis.hset(KEYS.of("b_busy").ledger, mapping={"accepted": 50, "queued": 50})
+    sync_redis.hset(KEYS.of("c_dead").ledger, mapping={"accepted": 1, "dead": 1, "dead:invalid": 1})
+    sync_redis.hset(KEYS.of("d_parked").flow, mapping={"parked": "why"})
+    rows = re.findall(r'<tr data-key="(\w+)">', page.get("/").text)
+    assert ["d_parked", "c_dead", "b_busy", "a_quiet"] == rows
+
+
+def test_a_tick_does_not_grow_with_the_installation(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
+    """Hundreds of sources with the longest names, all of them parked, with dead letters and a long reason: 60 kB."""
+    names = [f"{number:03}{'x' * 61}" for number in range(150)]
+    add(redis_url, *names)
+    beat(sync_redis)
+    for name in names:
+        sync_redis.hset(KEYS.of(name).flow, mapping={"parked": "Segment answered 401: it does not know the write key"})
+        sync_redis.hset(KEYS.of(name).ledger, mapping={"accepted": 9**9, "dead": 9**9, "dead:invalid": 9**9})
+    assert 60_000 > len(page.get("/overview/live").content)
 
 
 def test_the_ledger_is_an_equation(page: httpx.Client, redis_url: str, sync_redis: Redis) -> None:
@@ -260,7 +288,7 @@ def test_pages_say_that_redis_is_away_and_recover() -> None:
         running.clock.by += TICK_S
         shown = text(client, "/")
         assert "The installation needs you Figures are of" in shown
-        assert "Redis is away : no Redis answers at redis://127.0.0.1" in shown
+        assert re.search(r"Redis is away : last heard \S+ m?s ago: no Redis answers at redis://127.0.0.1", shown)
         assert "no Redis answers" in text(client, "/workers")
         answer = client.get("/trail?q=ana")
         assert (503, ["/trail?q=ana"]) == (answer.status_code, again(answer))

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from ops.console.rig import Running
+from ops.console.rig import Running, bare
 from pombo.ops.console import assets
 from pombo.ops.console.assets import asset
 from pombo.ops.console.pages import pages
@@ -47,11 +46,20 @@ def test_figures_are_written_for_people(expression: str, expected: str) -> None:
     assert expected == filtered(expression, at=at, later=later)
 
 
+def test_json_turns_nothing_around() -> None:
+    """A mark that would turn the rest of a line is written as an escape: whoever reads it sees that it is there."""
+    shown = filtered("value | json_marked", value={"event": "\u202egnp.exe", "שלום": 1})
+    assert "\\u202egnp.exe" in shown
+    assert "\u202e" not in shown
+    assert "שלום" in shown
+
+
 @pytest.mark.parametrize("name", ["console.css", "vendor/htmx.min.js"])
 def test_assets_are_kept_in_the_version_that_is_here(local: Running, name: str) -> None:
     """During an upgrade a page of the new version asks the old one, whose answer is not to stay in any cache."""
     kept = {
-        url: httpx.get(f"{local.url}{url}").headers["cache-control"] for url in (asset(name), f"/static/{name}?v=other")
+        url: bare("GET", f"{local.url}{url}").headers["cache-control"]
+        for url in (asset(name), f"/static/{name}?v=other")
     }
     assert ["public, max-age=31536000, immutable", "no-cache"] == [*kept.values()]
 
@@ -60,7 +68,7 @@ def test_assets_are_kept_in_the_version_that_is_here(local: Running, name: str) 
 def test_a_flash_of_somebody_elses_making_breaks_no_page(local: Running, told: bytes) -> None:
     """Another server on this host can set the cookie."""
     headers = {"Cookie": f"{FLASH}={base64.urlsafe_b64encode(told).decode()}", "Accept": "text/html"}
-    assert 200 == httpx.get(f"{local.url}/workers", headers=headers).status_code
+    assert 200 == bare("GET", f"{local.url}/workers", headers=headers).status_code
 
 
 def test_json_is_marked_and_escaped() -> None:

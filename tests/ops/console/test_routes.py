@@ -8,7 +8,7 @@ import pytest
 from starlette.routing import Route
 
 from ops.console.letterbox import add
-from ops.console.rig import OPERATOR, VIEWER, Running, token_of
+from ops.console.rig import OPERATOR, VIEWER, Running, bare, token_of
 from pombo.ops.console.guard import CSRF_HEADER
 from pombo.ops.console.pages import pages
 
@@ -34,7 +34,7 @@ def test_there_are_routes() -> None:
 @pytest.mark.parametrize("path", sorted({*LOOKS} - OPEN))
 def test_a_stranger_sees_no_page(guarded: Running, path: str) -> None:
     """Without a session every page leads to the login, for people, and refuses programs."""
-    shown = [httpx.get(f"{guarded.url}{filled(path)}", headers={"Accept": kind}) for kind in ("text/html", "*/*")]
+    shown = [bare("GET", f"{guarded.url}{filled(path)}", headers={"Accept": kind}) for kind in ("text/html", "*/*")]
     assert [303, 401] == [answer.status_code for answer in shown]
     assert shown[0].headers["location"].startswith("/login")
 
@@ -53,7 +53,7 @@ def test_nobody_changes_a_thing_without_a_right_to(guarded: Running, both: tuple
     viewer, operator = both
     token = token_of(viewer.get("/workers").text)
     told = [
-        httpx.post(f"{guarded.url}{filled(path)}").status_code,
+        bare("POST", f"{guarded.url}{filled(path)}").status_code,
         viewer.post(filled(path), headers={CSRF_HEADER: token}).status_code,
         operator.post(filled(path)).status_code,
     ]

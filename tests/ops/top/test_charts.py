@@ -8,7 +8,8 @@ from pombo.ops.top.charts import charts
 from pombo.ops.top.rates import Rates, Row
 from pombo.shared.history import History, Sample, Span
 from pombo.shared.history.samples import Sums, Waits
-from pombo.shared.history.series import Grid, lay
+from pombo.shared.history.series import Grid
+from pombo.shared.history.sheet import lay
 
 NOW = 1_000_005_000
 ROW = Row(view("bot", queued=300, queued_bytes=9000), Rates(accepted=8.0, delivered=6.0))

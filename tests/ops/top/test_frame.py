@@ -160,7 +160,7 @@ def test_while_redis_is_away_all_is_grey_below_what_is_wrong() -> None:
     made = replace(scene(now), stale=True, found=[away("no Redis answers at unix:///x", 12.0)])
     lines = frame(made, 80, 24)
     assert "The installation needs you" == lines[2].plain
-    assert lines[3].plain.startswith("✗ Redis is away: no Redis answers at unix:///x, last heard 12 s ago")
+    assert lines[3].plain.startswith("✗ Redis is away: last heard 12 s ago: no Redis answers at unix:///x")
     body = [line for line in lines if "> bot" in line.plain]
     assert [("dim", [])] == [(line.style, line.spans) for line in body]
 

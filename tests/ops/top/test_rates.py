@@ -33,6 +33,7 @@ def test_what_a_backlog_takes() -> None:
     waits = view("bot", queued=90, in_flight=10)
     assert 20.0 == Row(waits, Rates(accepted=5, delivered=8, deduplicated=1, dead=1)).drain_s
     assert Row(waits, Rates(accepted=5, delivered=5)).drain_s is None
+    assert Row(waits, Rates(accepted=0.3, delivered=0.1, deduplicated=0.2)).drain_s is None
     assert Row(waits, None).drain_s is None
     assert 0.0 == Row(view("bot"), None).drain_s
 

@@ -1,6 +1,7 @@
 """Searching and counting dead letters."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -20,7 +21,7 @@ async def of(redis: Redis, keys: Keys) -> SourceKeys:
     return keys.of("bot")
 
 
-async def newest(redis: Redis, keys: Keys, wanted: Filter, **options: int) -> list[str]:
+async def newest(redis: Redis, keys: Keys, wanted: Filter, **options: Any) -> list[str]:
     """MessageIds of what a search finds page by page."""
     names: list[str] = []
     before: str | None = None

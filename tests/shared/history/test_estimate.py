@@ -6,7 +6,8 @@ import pytest
 
 from pombo.shared.history.estimate import drain_s
 from pombo.shared.history.samples import Sample, Sums, Waits
-from pombo.shared.history.series import Grid, Series, lay
+from pombo.shared.history.series import Grid, Series
+from pombo.shared.history.sheet import lay
 
 
 def series(backlog: list[int], done_each: int = 0) -> Series:

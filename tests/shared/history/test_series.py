@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pombo.shared.history.samples import LATENCY_S, Sample, Sums, Waits
-from pombo.shared.history.series import Grid, lay, quantile
+from pombo.shared.history.series import Grid, quantile
+from pombo.shared.history.sheet import lay
 
 NOON = 1_767_268_800_000
 GRID = Grid(NOON, 10_000, 6)

@@ -7,23 +7,25 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from pombo.shared.clock import Clock, iso, moment
-from pombo.shared.deadletters import Attempt, LetterHeader
+from pombo.shared.deadletters import LetterHeader
 from pombo.shared.logs import get_logger
 from pombo.shared.sources import Source
+from pombo.worker.account import LOGGER, history, tell_age, tell_attempt
 from pombo.worker.answers import TOO_MANY, Answer, Outcome, Verdict, classify
 from pombo.worker.backoff import backoff
+from pombo.worker.limit import Closed
 from pombo.worker.masking import masked
 from pombo.worker.metrics import Metrics
 from pombo.worker.parts import Chunk, Part, Room, chunks
-from pombo.worker.patience import Decision, Trouble, decide, outcome_lost
+from pombo.worker.patience import Decision, Failures, Trouble, decide, outcome_lost
+from pombo.worker.rotation import Rotation
 from pombo.worker.signals import Signals
 from pombo.worker.store import Letter, SourceStore
-from pombo.worker.transport import Request, Transport, make_request
+from pombo.worker.transport import Transport, make_request
 
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger
 
-LOGGER = "pombo.worker.delivery"
 log = get_logger(LOGGER)
 
 WAITING = frozenset({"held", "parked", "paused", "broken"})
@@ -35,7 +37,7 @@ _LIMITED_BASE_S = 1.0
 _LIMITED_CAP_S = 60.0
 _LEAST_HINT_S = 0.1
 _STAND_BACK_S = 0.25
-"""Whose request failed leaves the trials of an open breaker to others that wait, until it succeeds."""
+"""Whose request failed leaves the next trial of an open breaker to others; who waits longest asks first."""
 _GATE_POLL_S = 5.0
 """A shut gate is asked again this often at least, should a wake-up be lost."""
 
@@ -101,8 +103,10 @@ class Lane(Protocol):
 
 class _Ending(Enum):
     DONE = auto()
+    AGAIN = auto()
+    REFUSED = auto()
+    FAILED = auto()
     SPLIT = auto()
-    SPLIT_POISON = auto()
     STOPPED = auto()
 
 
@@ -121,8 +125,9 @@ class Delivery:
     2. Accepted: the events are settled, and leave.
     3. Asked to wait, or turned away for a reason that is the source's: the gate shuts for the fleet, and the same
        events go again when it opens.
-    4. Failed: the same events go again after a backoff, or, when the source's breaker is open, with the gate's leave;
-       see `patience` for when that ends.
+    4. Failed: the same events go again after a backoff, or, when the source's breaker is open, with the gate's leave.
+       Meanwhile those of other partitions have their turn, and a request that goes on failing is split, so that
+       nobody waits for events that are at fault but those behind them; see `patience` for when these are given up.
     5. Refused: the chunk is bisected, first half first; an event refused alone is a suspect, and dead as soon as
        anything of its request is accepted or the last chunk is through. When all are refused alone, the fault is
        the source's: it is parked and nothing dies.
@@ -136,54 +141,57 @@ class Delivery:
     probe: bool = False
     prompt: bool = True
     _sent_at: int = 0
-    _failed: bool = False
     _tried: bool = False
-    _failed_at: int = 0
+    _stand_back_s: float = 0
     _evidence: int = 0
     _admitted: bool = False
     _accepted: bool = False
     _limited: int = 0
-    _last_success: int = 0
+    _witness: int = 0
+    _pending: Rotation = field(init=False)
     _lost: list[Part] = field(default_factory=list)
     _suspects: list[_Suspect] = field(default_factory=list)
 
     async def run(self) -> None:
         """Work until every event is settled, lost to another worker, or left at a stop."""
         self._admitted = self.sends == 0 and self.prompt
-        pending = chunks(self.parts, self.sends)[::-1]
-        while pending:
-            chunk = pending.pop().without(self._lost)
-            ending = await self._send(chunk) if chunk.events else _Ending.DONE
-            if ending is _Ending.STOPPED:
-                return
-            if ending in {_Ending.SPLIT, _Ending.SPLIT_POISON}:
-                pending += chunk.halves(poison=ending is _Ending.SPLIT_POISON)[::-1]
-            if not pending:
-                pending = await self._judge_suspects()
+        unfinished = chunks(self.parts, self.sends)
+        while unfinished:
+            self._pending = Rotation(unfinished)
+            while (chunk := self._pending.next()) is not None:
+                chunk.leave_out(self._lost)
+                ending = await self._send(chunk) if chunk.events else _Ending.DONE
+                if ending is _Ending.STOPPED:
+                    return
+                self._go_on(chunk, ending)
+            unfinished = await self._judge_suspects()
+
+    def _go_on(self, chunk: Chunk, ending: _Ending) -> None:
+        if ending is _Ending.DONE:
+            self._pending.finish()
+        elif ending is _Ending.REFUSED:
+            self._pending.cut(chunk.halves())
+        elif ending is _Ending.SPLIT:
+            self._pending.yield_turn(chunk.pieces())
+        elif ending is _Ending.FAILED:
+            self._pending.yield_turn()
 
     async def _send(self, chunk: Chunk) -> _Ending:
-        failures = self._failed_at = 0
-        while True:
-            if not await self._admission(chunk):
-                return _Ending.STOPPED if self.lane.stopping or chunk.without(self._lost).events else _Ending.DONE
-            chunk.slices = chunk.without(self._lost).slices
-            answer, verdict = await self._exchange(chunk, failures)
-            if verdict.outcome is Outcome.DELIVERED:
-                await self._deliver(chunk)
-                return _Ending.DONE
-            if verdict.outcome is Outcome.REFUSED:
-                return await self._refuse(chunk, answer, verdict)
-            if verdict.outcome is Outcome.HOLD:
-                await self._hold(answer, verdict)
-            elif verdict.outcome is Outcome.PARK:
-                await self._park(verdict.reason)
-            else:
-                broken = await self._report(answer, verdict.reason)
-                # What fails while the source is broken speaks against the source, not against the events.
-                failures += not broken
-                ending = await self._fail(chunk, failures, answer, verdict, broken=broken)
-                if ending is not None:
-                    return ending
+        if not await self._admission(chunk):
+            return _Ending.STOPPED if self.lane.stopping or chunk.events else _Ending.DONE
+        answer, verdict = await self._exchange(chunk)
+        if verdict.outcome is Outcome.DELIVERED:
+            await self._deliver(chunk)
+            return _Ending.DONE
+        if verdict.outcome is Outcome.REFUSED:
+            return await self._refuse(chunk, answer, verdict)
+        if verdict.outcome is Outcome.RETRY:
+            return await self._fail(chunk, answer, verdict)
+        if verdict.outcome is Outcome.HOLD:
+            await self._hold(answer, verdict)
+        else:
+            await self._park(verdict.reason)
+        return _Ending.AGAIN
 
     # -- before a request -----------------------------------------------------------------------------------------
 
@@ -197,31 +205,41 @@ class Delivery:
             await self.lane.tools.guard.confirmed()
             if await self._bury_outdated(chunk):
                 return False
-            attempt = await self.lane.store.attempt(chunk)
+            attempt = await self.lane.store.attempt(chunk, [part for part in self._ours() if part not in chunk.parts])
             if attempt.lost:
                 self._lost += attempt.lost
-                chunk.slices = chunk.without(self._lost).slices
+                chunk.leave_out(self._lost)
                 if not chunk.events:
                     return False
                 continue
-            self._last_success = attempt.last_success
+            self._witness = attempt.witness
             if attempt.go and self.lane.tools.guard.fresh():
                 self.probe = attempt.probe
                 return True
-            if attempt.closed is not None and not await self._wait_at_gate(
-                chunk, attempt.closed.reason, attempt.closed.wait_s
-            ):
+            if attempt.closed is not None and not await self._wait_at_gate(attempt.closed):
                 return False
         return False
 
-    async def _wait_at_gate(self, chunk: Chunk, reason: str, seconds: float) -> bool:
+    def _ours(self) -> list[Part]:
+        """The parts that have unfinished events and are not lost."""
+        return [part for part in self._pending.parts if part not in self._lost]
+
+    async def _wait_at_gate(self, closed: Closed) -> bool:
+        broken, parts = closed.reason == "broken", self._ours()
         # Whose request is the trial of an open breaker, and fails, is not waiting: else it would fail for ever.
-        if reason in WAITING and not (reason == "broken" and self._tried):
-            for part in chunk.parts:
-                part.failing_since = 0
-        wait = min(seconds, _GATE_POLL_S) + (_STAND_BACK_S if reason == "broken" and self._failed else 0)
+        waiting = closed.reason in WAITING and not (broken and self._tried)
+        begun = self.lane.store.now_ms()
         self._tried = False
-        return await self.lane.pause(wait, chunk.parts)
+        self._stand_back_s /= 2 if waiting else 1
+        wait = min(closed.wait_s, _GATE_POLL_S) + (self._stand_back_s if broken else 0)
+        stays = await self.lane.pause(wait, parts)
+        if waiting:
+            waited = self.lane.store.now_ms() - begun
+            for part in parts:
+                part.failing_since = part.failing_since + waited if broken and part.failing_since else 0
+            for chunk in self._pending:
+                chunk.failures.lone = 0
+        return stays
 
     async def _bury_outdated(self, chunk: Chunk) -> bool:
         now = self.lane.store.now_ms()
@@ -234,10 +252,10 @@ class Delivery:
 
     # -- the request ----------------------------------------------------------------------------------------------
 
-    async def _exchange(self, chunk: Chunk, failures: int) -> tuple[Answer, Verdict]:
+    async def _exchange(self, chunk: Chunk) -> tuple[Answer, Verdict]:
         tools, source = self.lane.tools, self.lane.source
         self._evidence = self.lane.version
-        self._failed = self._tried = False
+        self._tried, self._stand_back_s = False, 0
         bodies = chunk.bodies()
         # Redis' clock, as Segment corrects timestamps by sentAt, and this machine's may be wrong.
         self._sent_at = self.lane.store.now_ms()
@@ -248,45 +266,13 @@ class Delivery:
         seconds = tools.clock.monotonic() - started
         verdict = classify(answer, moment(self.lane.store.now_ms()))
         if verdict.outcome is Outcome.RETRY:
-            verdict = replace(verdict, wait=backoff(failures + 1, tools.rng))
+            verdict = replace(verdict, wait=backoff(chunk.failures.well + 1, tools.rng))
         if verdict.outcome is Outcome.DELIVERED:
             chunk.sends += 1
         else:
-            chunk.note(self._history(answer, verdict, seconds))
-        self._count(chunk, request, answer, verdict, seconds)
+            chunk.note(history(answer, verdict, self.lane.store.now_ms(), seconds))
+        tell_attempt(tools, source.name, chunk, request, answer=answer, verdict=verdict, seconds=seconds)
         return answer, verdict
-
-    def _history(self, answer: Answer, verdict: Verdict, seconds: float) -> Attempt:
-        attempt: Attempt = {
-            "at": iso(moment(self.lane.store.now_ms())), "status": answer.status, "outcome": verdict.outcome.value,
-            "duration_s": round(seconds, 3), "note": answer.text()[:200],
-        }  # fmt: skip
-        return attempt if answer.status is not None else {**attempt, "unknown": verdict.unknown}
-
-    def _count(self, chunk: Chunk, request: Request, answer: Answer, verdict: Verdict, seconds: float) -> None:
-        metrics, name = self.lane.tools.metrics, self.lane.source.name
-        metrics.requests.labels(name, str(answer.status or "error")).inc()
-        metrics.request_seconds.labels(name).observe(seconds)
-        metrics.request_events.labels(name).observe(chunk.events)
-        metrics.request_bytes.labels(name).observe(len(request.body))
-        delivered = verdict.outcome is Outcome.DELIVERED
-        self.lane.tools.signals.requested(name, answer.status, delivered=delivered)
-        if delivered:
-            # What was sent before, and never answered, may have arrived then too.
-            if again := sum(len(indices) for part, indices in chunk.slices if part.unknown_since):
-                metrics.resent.labels(name).inc(again)
-        else:
-            metrics.retries.labels(name, verdict.outcome.value).inc()
-            if verdict.wait is not None:
-                metrics.retry_wait_seconds.labels(name).observe(verdict.wait)
-        # What Segment took can hold no secret, and is the line that comes by the hundred a second.
-        told = self.lane.tools.delivered_log if delivered else log
-        told.info(
-            "delivery.attempted", source=name, partitions=[part.partition for part in chunk.parts],
-            request=chunk.parts[0].record, events=chunk.events, bytes=len(request.body), attempt=chunk.sends,
-            status=answer.status, duration_s=round(seconds, 4), outcome=verdict.outcome.value,
-            failure=answer.failure or None, wait_s=verdict.wait,
-        )  # fmt: skip
 
     # -- after a request ------------------------------------------------------------------------------------------
 
@@ -297,25 +283,17 @@ class Delivery:
         self._lost += lost
         self.probe = False
         settled = chunk.without(lost) if lost else chunk
-        self.lane.tools.signals.delivered(self.lane.source.name, settled, self.lane.store.now_ms())
-        self._observe_age(chunk)
+        now = self.lane.store.now_ms()
+        self.lane.tools.signals.delivered(self.lane.source.name, settled, now)
+        tell_age(self.lane.tools, self.lane.source.name, chunk, now)
+        self._begin_anew(chunk)
         await self._bury(self._suspects)
         self._suspects = []
-
-    def _observe_age(self, chunk: Chunk) -> None:
-        now = self.lane.store.now_ms()
-        histogram = self.lane.tools.metrics.end_to_end_seconds.labels(self.lane.source.name)
-        tally = self.lane.tools.signals.of(self.lane.source.name)
-        for part in chunk.parts:
-            for entry in part.entries:
-                age_s = max(0, now - entry.accepted_ms) / 1000
-                histogram.observe(age_s)
-                tally.aged(age_s)
 
     async def _refuse(self, chunk: Chunk, answer: Answer, verdict: Verdict) -> _Ending:
         await self.lane.store.alive(self._sent_at)
         if chunk.events > 1:
-            return _Ending.SPLIT
+            return _Ending.REFUSED
         suspect = _Suspect(chunk, answer, verdict.reason)
         if self._accepted:
             await self._bury([suspect])
@@ -337,7 +315,7 @@ class Delivery:
     async def _report(self, answer: Answer, why: str) -> bool:
         """Report a failure to the fleet; whether the source's breaker is open."""
         breaker = await self.lane.store.fail(self._sent_at, why, late=answer.late)
-        self._failed = self._tried = True
+        self._tried, self._stand_back_s = True, _STAND_BACK_S
         if breaker.opened:
             self.lane.tools.metrics.breaker_opened.labels(self.lane.source.name).inc()
             log.warning("source.broken", source=self.lane.source.name, reason=why)
@@ -347,29 +325,35 @@ class Delivery:
         if await self.lane.store.park(reason, self._evidence):
             log.error("source.parked", source=self.lane.source.name, reason=reason)
 
-    async def _fail(
-        self, chunk: Chunk, failures: int, answer: Answer, verdict: Verdict, *, broken: bool
-    ) -> _Ending | None:
-        now = self.lane.store.now_ms()
-        self._failed_at = self._failed_at or (now if failures else 0)
+    async def _fail(self, chunk: Chunk, answer: Answer, verdict: Verdict) -> _Ending:
+        broken, now = await self._report(answer, verdict.reason), self.lane.store.now_ms()
+        chunk.failures.add(now, broken=broken)
         for part in chunk.parts:
             part.failing_since = part.failing_since or now
             if verdict.unknown:
                 part.unknown_since = part.unknown_since or now
-        decision = decide(self._trouble(chunk, failures, now), self.lane.source.max_age_s)
+        decision = decide(self._trouble(chunk, now), self.lane.source.max_age_s)
         if decision is Decision.SPLIT:
-            return _Ending.SPLIT_POISON
+            return _Ending.SPLIT
         if decision is not Decision.RETRY:
             await self._bury([_Suspect(one, answer, decision.value) for one in chunk.singles()])
+            self._begin_anew(chunk)
+            for behind in self._pending.behind(chunk.parts):
+                # It has only waited: what was accepted before it is sent is no witness against it.
+                behind.failures = Failures()
             return _Ending.DONE
-        if broken:  # The gate says when.
-            return None
-        return None if await self.lane.pause(verdict.wait or 0, chunk.parts) else _Ending.STOPPED
+        # With an open breaker the gate says when.
+        waits = broken or await self.lane.pause(verdict.wait or 0, self._ours())
+        return _Ending.FAILED if waits else _Ending.STOPPED
 
-    def _trouble(self, chunk: Chunk, failures: int, now: int) -> Trouble:
+    def _begin_anew(self, chunk: Chunk) -> None:
+        """Who waited behind `chunk`, which is through, has a clock of its own."""
+        for part in chunk.parts:
+            part.failing_since = 0
+
+    def _trouble(self, chunk: Chunk, now: int) -> Trouble:
         return Trouble(
-            events=chunk.events, failures=failures, poison=chunk.poison, now=now, last_success=self._last_success,
-            failed_at=self._failed_at,
+            events=chunk.events, failures=chunk.failures, piece=chunk.piece, now=now, witness=self._witness,
             failing_since=min(part.failing_since for part in chunk.parts),
             unknown_since=min((p.unknown_since for p in chunk.parts if p.unknown_since), default=0),
         )  # fmt: skip
@@ -388,7 +372,7 @@ class Delivery:
             f"Segment refuses every event, each alone (status {suspects[-1].answer.status}); "
             f"`pombo sources test {self.lane.source.name}` shows its words"
         )
-        return chunks([part for part in self.parts if part not in self._lost], suspects[-1].chunk.sends)[::-1]
+        return chunks([part for part in self.parts if part not in self._lost], suspects[-1].chunk.sends)
 
     async def _bury(self, suspects: Sequence[_Suspect]) -> None:
         letters = [self._letter(suspect) for suspect in suspects if suspect.chunk.without(self._lost).events]

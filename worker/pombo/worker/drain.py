@@ -68,13 +68,18 @@ class Drain:
         return [rest for rest in (known | unknown).values() if rest.events]
 
     async def _rest(self, name: str, source: Source | None) -> Rest:
-        counts: list[Any] = await self._redis.hmget(
-            self._keys.of(name).ledger, ["queued", "in_flight", "delivered", "deduplicated"]
-        )
+        counts = await self._count(name)
         events = int(counts[0] or 0) + int(counts[1] or 0)
         why = await self._why(name, source, counts) if events else ""
         self._counts[name] = counts
         return Rest(name, events, why)
+
+    async def _count(self, name: str) -> list[Any]:
+        """Counters that move whenever events do."""
+        found: list[Any] = await self._redis.hmget(
+            self._keys.of(name).ledger, ["queued", "in_flight", "delivered", "deduplicated"]
+        )
+        return found
 
     async def _why(self, name: str, source: Source | None, counts: list[Any]) -> str:
         if source is None:
@@ -85,8 +90,11 @@ class Drain:
             return str(error)
         keys = self._keys.of(name)
         why = obstacle(await read_flow(self._redis, keys))
-        # Batches are looked into only where nothing has moved since the last look.
-        return why or (await self._blocked(source, keys) if self._counts.get(name) == counts else "")
+        # Batches are looked into only where nothing has moved since the last look, nor does meanwhile.
+        if why or self._counts.get(name) != counts:
+            return why
+        why = await self._blocked(source, keys)
+        return why if counts == await self._count(name) else ""
 
     async def _blocked(self, source: Source, keys: SourceKeys) -> str:
         """Why every partition with events is blocked; "" when one is not."""

@@ -6,6 +6,7 @@ from itertools import chain
 
 from pombo.shared.deadletters import Attempt
 from pombo.worker.packing import MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS
+from pombo.worker.patience import Failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,15 @@ class Part:
 class Chunk:
     """Events that travel in one request, in order: per part, the indices of its events.
 
-    `sends` counts how often they were sent before, `history` holds the latest of those attempts; `poison` says
-    that this chunk came from a failing request whose neighbours succeed.
+    `sends` counts how often they were sent before, `history` holds the latest of those attempts; `piece` says that it
+    was split off a failing request, `failures` how it has failed itself.
     """
 
     slices: list[tuple[Part, list[int]]]
     sends: int = 0
-    poison: bool = False
+    piece: bool = False
     history: list[Attempt] = field(default_factory=list)
+    failures: Failures = field(default_factory=Failures)
 
     @property
     def events(self) -> int:
@@ -121,22 +123,27 @@ class Chunk:
 
     def without(self, lost: Iterable[Part]) -> "Chunk":
         """The chunk less the parts that are no longer ours."""
-        gone = {id(part) for part in lost}
-        return self._with([(part, indices) for part, indices in self.slices if id(part) not in gone])
+        gone = {*lost}
+        return self._with([(part, indices) for part, indices in self.slices if part not in gone])
+
+    def leave_out(self, lost: Iterable[Part]) -> None:
+        """Drop the parts that are no longer ours."""
+        gone = {*lost}
+        self.slices = [(part, indices) for part, indices in self.slices if part not in gone]
 
     def singles(self) -> "list[Chunk]":
         """Every event as a chunk of its own."""
         return [self._with([(part, [index])]) for part, indices in self.slices for index in indices]
 
-    def _with(self, slices: list[tuple[Part, list[int]]], *, poison: bool = False) -> "Chunk":
-        return Chunk(slices, self.sends, poison or self.poison, list(self.history))
+    def _with(self, slices: list[tuple[Part, list[int]]]) -> "Chunk":
+        return Chunk(slices, self.sends, self.piece, list(self.history), Failures(self.failures.since))
 
     def note(self, attempt: Attempt) -> None:
         """Remember an attempt; the latest 20 are kept."""
         self.sends += 1
         self.history = [*self.history[-19:], attempt]
 
-    def halves(self, *, poison: bool = False) -> tuple["Chunk", "Chunk"]:
+    def halves(self) -> tuple["Chunk", "Chunk"]:
         """Cut in two, the first half no smaller: bisecting n events takes 2·⌈log₂ n⌉ further requests.
 
         The cut is by count and may go through a partition; its second half waits for the first, so order holds.
@@ -150,7 +157,20 @@ class Chunk:
             if indices[middle:]:
                 second.append((part, indices[middle:]))
             middle = max(0, middle - len(indices))
-        return self._with(first, poison=poison), self._with(second, poison=poison)
+        return self._with(first), self._with(second)
+
+    def pieces(self) -> tuple["Chunk", "Chunk"]:
+        """Cut a failing request in two: between partitions, which need not wait for each other, if there are several.
+
+        So a culprit among n events of each of p partitions is alone after ⌈log₂ p⌉ + ⌈log₂ n⌉ cuts.
+        """
+        middle = (len(self.slices) + 1) // 2
+        several = len(self.slices) > 1
+        first, second = (
+            (self._with(self.slices[:middle]), self._with(self.slices[middle:])) if several else self.halves()
+        )
+        first.piece = second.piece = True
+        return first, second
 
 
 def chunks(parts: Iterable[Part], sends: int) -> list[Chunk]:

@@ -75,6 +75,7 @@ class Pool:
         self._unusable: set[str] = set()
         self._changed: set[str] = set()
         self._round = Round(SWEEP_S, SWEEPS)
+        self._distrusts = False
         self._peeked = ""
         self._peeks_due = False
         self._takeovers = 0
@@ -122,7 +123,7 @@ class Pool:
                 if lost:
                     self._watch.lost(lost)
                     # A registry made anew may count the same version, and an older state knows other leases.
-                    self._version, self._round = -1, Round(SWEEP_S, SWEEPS)
+                    self._version, self._round, self._distrusts = -1, Round(SWEEP_S, SWEEPS), True
                 else:
                     self._watch.keep(lives)
             self._peeks_due = True
@@ -333,10 +334,13 @@ class Pool:
         for name in self._round.due(self.sources, self._tools.clock.monotonic()):
             source = self.sources.get(name)
             if source is not None:
-                await self._sweep_one(source)
+                await self._sweep_one(source, distrusts=self._distrusts and self._round.first)
 
-    async def _sweep_one(self, source: Source) -> None:
+    async def _sweep_one(self, source: Source, *, distrusts: bool) -> None:
         store = SourceStore(self._link, self._keys, source, self._tools.clock)
+        if distrusts:
+            # Once, where Redis lost something; what is empty now would have to wait for the next round.
+            await self._disclaim(store, range(source.partitions))
         if not (await store.look()).holds:
             return
         lengths = await store.lengths(range(source.partitions))

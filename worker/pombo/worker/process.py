@@ -16,7 +16,8 @@ from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import load_secrets
 from pombo.shared.settings import Settings
-from pombo.worker.delivery import LOGGER, Tools
+from pombo.worker.account import LOGGER
+from pombo.worker.delivery import Tools
 from pombo.worker.direct import open_transport
 from pombo.worker.drain import Drain
 from pombo.worker.exposition import exposed

@@ -30,6 +30,11 @@ class Round:
         self._began = float("-inf")
         self._first = True
 
+    @property
+    def first(self) -> bool:
+        """Whether it is the first time through."""
+        return self._first
+
     def due(self, names: Collection[str], now: float) -> Iterator[str]:
         """Hand out the names whose turn has come at `now` (monotonic); one counts as seen when the next is asked for.
 

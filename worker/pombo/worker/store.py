@@ -221,29 +221,35 @@ class SourceStore:
 
     # -- sending again --------------------------------------------------------------------------------------------
 
-    async def attempt(self, chunk: Chunk) -> "Attempt":
-        """Ask to send claimed events again, and note it in their records."""
+    async def attempt(self, chunk: Chunk, beside: Sequence[Part] = ()) -> "Attempt":
+        """Ask to send claimed events again, and note it in their records.
+
+        Args:
+            chunk: what would be sent.
+            beside: parts that wait with it; when it may not be sent, their records say so too.
+        """
         limit = self.limit
         prepaid = await self._group.prepay(limit, chunk.events)
         if isinstance(prepaid, Closed):
             return Attempt(closed=prepaid)
+        parts = [*chunk.parts, *beside]
         plan = {
             "rate": limit.own.rate, "burst": limit.own.burst, "events": chunk.events, "try": new_token(),
-            "parts": [_attempt_part(part) for part in chunk.parts],
+            "sent": len(chunk.parts), "parts": [_attempt_part(part) for part in parts],
         }  # fmt: skip
         keys = [self._keys.flow, self._keys.rate]
-        for part in chunk.parts:
+        for part in parts:
             keys += self._part_keys(part)[:2]
         reply = await self._link.script("attempt", keys, [orjson.dumps(plan)])
         self._note_time(int(reply[1]))
         if reply[0] == b"go":
             for part in chunk.parts:
                 part.attempts += 1
-            return Attempt(go=True, probe=bool(reply[2]), last_success=int(reply[3]))
+            return Attempt(go=True, probe=bool(reply[2]), witness=int(reply[3]))
         await self._group.give_back(limit, prepaid)
         if reply[0] == b"closed":
-            return Attempt(closed=_closed(reply[2], reply[3]), last_success=int(reply[4]))
-        lost = [part for part, state in zip(chunk.parts, reply[2:], strict=True) if state != b"held"]
+            return Attempt(closed=_closed(reply[2], reply[3]), witness=int(reply[4]))
+        lost = [part for part, state in zip(parts, reply[2:], strict=True) if state != b"held"]
         return Attempt(lost=lost)
 
     # -- finishing ------------------------------------------------------------------------------------------------
@@ -391,11 +397,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """The answer to asking for another send: go, or shut, or parts that are no longer ours."""
+    """The answer to asking for another send: go, or shut, or parts that are no longer ours.
+
+    `witness` is when the source's request was sent that was accepted last, whichever worker's; ms, 0 for none.
+    """
 
     go: bool = False
     probe: bool = False
-    last_success: int = 0
+    witness: int = 0
     closed: Closed | None = None
     lost: Sequence[Part] = ()
 

@@ -103,12 +103,14 @@ def groups(source: OfSource = None, as_json: Json = False) -> int:
     """
     from pombo.ops.cli.letters import source_names
     from pombo.ops.cli.session import Session, run
+    from pombo.ops.cli.tablemaking import make_told
     from pombo.shared import deadletters
     from pombo.shared.deadletters import Filter
 
     async def work(session: Session) -> "list[Group]":
         names = await source_names(session, Filter(source=source))
-        found = [one for name in names for one in await deadletters.groups(session.redis, session.keys, name)]
+        redis, keys = session.redis, session.keys
+        found = [one for name in names for one in await deadletters.groups(redis, keys, name, make=make_told)]
         return sorted(found, key=lambda one: -one.count)
 
     found = run(work, timeout_s=TIMEOUT_S)

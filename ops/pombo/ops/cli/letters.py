@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from pombo.ops.cli.session import Session
+from pombo.ops.cli.tablemaking import make_told
 from pombo.shared import deadletters
 from pombo.shared.deadletters import DeadLetter, Filter, Page, pages
 
@@ -42,7 +43,7 @@ async def source_names(session: Session, wanted: Filter) -> list[str]:
 async def read_pages(session: Session, wanted: Filter) -> AsyncIterator[Page]:
     """Read all that match, a source after the other, oldest first."""
     for name in await source_names(session, wanted):
-        async for page in pages(session.redis, session.keys, name, wanted):
+        async for page in pages(session.redis, session.keys, name, wanted, make=make_told):
             yield page
 
 
@@ -77,7 +78,9 @@ async def read_newest(session: Session, wanted: Filter, limit: int | None) -> As
 async def _newest_of(session: Session, source: str, wanted: Filter) -> AsyncIterator[DeadLetter]:
     before: str | None = None
     while True:
-        found = await deadletters.search(session.redis, session.keys, source, wanted, before=before, count=AT_ONCE)
+        found = await deadletters.search(
+            session.redis, session.keys, source, wanted, before=before, count=AT_ONCE, make=make_told
+        )
         for letter in found.letters:
             yield letter
         if found.next is None:
@@ -89,7 +92,7 @@ async def count(session: Session, wanted: Filter) -> Matches:
     """Count those that match; a source without any is left out."""
     matches = Matches()
     for name in await source_names(session, wanted):
-        counts = await deadletters.count(session.redis, session.keys, name, wanted)
+        counts = await deadletters.count(session.redis, session.keys, name, wanted, make=make_told)
         for counter, number in (
             (matches.redrivable, counts.redrivable), (matches.stuck, counts.stuck), (matches.older, counts.older),
         ):  # fmt: skip

@@ -3,9 +3,11 @@
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
+from pombo.ops.cli.interrupts import Interrupts
 from pombo.ops.cli.lines import Line, read_lines
 from pombo.ops.cli.rejects import Reject, Rejects
 from pombo.producer import Producer, Receipt, Rejected, Spooled
@@ -67,15 +69,21 @@ class Sender:
             self.rejects.close()
 
     def send(self, stream: BinaryIO) -> Iterator[int]:
-        """Send every line; yield now and then the bytes read so far."""
-        for line in read_lines(stream):
-            self._take(line)
-            self.lines = line.number
-            self._settle(UNDER_WAY)
-            if line.number % STRIDE == 0:
-                yield line.end
-        self._producer.flush(0)
-        self._settle(0)
+        """Send every line; yield now and then the bytes read so far. Ctrl-C ends it between lines, or in a wait."""
+        lines = read_lines(stream)
+        with Interrupts() as interrupts:
+            while True:
+                with interrupts.admitted:
+                    line = next(lines, None)
+                if line is None:
+                    break
+                self._take(line)
+                self.lines = line.number
+                self._settle(UNDER_WAY, interrupts)
+                if line.number % STRIDE == 0:
+                    yield line.end
+            self._producer.flush(0)
+            self._settle(0, interrupts)
 
     def drain(self) -> None:
         """Wait while the spool, if there is one, brings the source's events to Redis; not for a Redis that is away."""
@@ -109,11 +117,12 @@ class Sender:
             event = {**{k: v for k, v in event.items() if k != "message_id"}, "messageId": new_message_id()}
         self._open.append(_Sent(line.number, event, self._producer.enqueue(event, strict=self._strict)))
 
-    def _settle(self, most: int) -> None:
+    def _settle(self, most: int, interrupts: Interrupts | None = None) -> None:
         """Read receipts, oldest first, until at most `most` are open; those known already are read anyway."""
         while self._open and (len(self._open) > most or self._open[0].receipt.done):
             sent = self._open[0]
-            sent.receipt.wait()
+            with interrupts.admitted if interrupts else nullcontext():
+                sent.receipt.wait()
             self._open.popleft()
             self._note(sent)
 

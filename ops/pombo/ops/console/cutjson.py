@@ -1,5 +1,6 @@
-"""Cut JSON: serialised events of which only the beginning was kept, and values cut to a depth that can be shown."""
+"""Cut JSON: serialised events of which only the beginning was kept, and values made fit to be shown."""
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -7,6 +8,8 @@ import orjson
 LEVELS: Final = 100
 """Of lists and objects within each other, shown; what writes JSON knows 254, what reads it more."""
 DEEPER: Final = "… (nested deeper)"
+_TURNS: Final = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that change the direction of what stands behind them, up to the end of the paragraph."""
 _CLOSERS: Final = {"{": "}", "[": "]"}
 
 
@@ -51,3 +54,8 @@ def shallow(value: Any, levels: int = LEVELS) -> Any:
     if isinstance(value, list):
         return [shallow(member, levels - 1) for member in value]
     return {name: shallow(member, levels - 1) for name, member in value.items()}
+
+
+def unturned(text: str) -> str:
+    """A JSON text with its marks of direction as escapes: the same JSON, which can turn nothing around on a screen."""
+    return _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

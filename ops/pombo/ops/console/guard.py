@@ -131,11 +131,17 @@ class Guard:
         page = "text/html" in request.headers.get("Accept", "") and request.headers.get("HX-Request") is None
         if not safe or not page:
             response = self._refuse(request, 401, "your session is over; log in again")
-            response.headers["HX-Redirect"] = "/login"
+            came = urlsplit(request.headers.get("HX-Current-URL", ""))
+            response.headers["HX-Redirect"] = f"/login?over=1&next={_quoted(came.path or '/', came.query)}"
             return response
-        target = path + (f"?{request.url.query}" if request.url.query else "")
-        where = "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
+        asked = _quoted(path, request.url.query)
+        where = "/login" if asked == "/" else f"/login?next={asked}"
         return Response(status_code=HTTPStatus.SEE_OTHER, headers={"Location": where})
+
+
+def _quoted(path: str, query: str) -> str:
+    """A page's address as a value in another's."""
+    return quote(f"{path}?{query}" if query else path, safe="/")
 
 
 class _Answer:

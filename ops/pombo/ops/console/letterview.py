@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from pombo.ops import wording
-from pombo.ops.console.cutjson import shallow
+from pombo.ops.console.cutjson import shallow, unturned
 from pombo.ops.console.masking import masked_event
 from pombo.shared.deadletters import Attempt, DeadLetter
 from pombo.shared.deadletters.kind import normalised
@@ -99,7 +99,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 def indented(value: Any, options: int = 0) -> str:
     """JSON for people."""
-    return orjson.dumps(value, option=_INDENT | options).decode()
+    return unturned(orjson.dumps(value, option=_INDENT | options).decode())
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,13 +8,27 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from pombo.shared.deadletters import Counts, DeadLetter, Filter, Group, count, groups, search
+from pombo.shared.deadletters import (
+    Counts,
+    DeadLetter,
+    Filter,
+    Group,
+    Make,
+    Making,
+    count,
+    groups_at_hand,
+    make_now,
+    making,
+    search,
+)
 from pombo.shared.keys import Keys
 
 FEWEST: Final = 4
 """Letters read of one source at a time, at least."""
 ALONGSIDE: Final = 8
 """Sources looked into at the same time."""
+LOOKED_AT: Final = 10_000
+"""Letters of all sources that a page looks at, at most, where a table is still to be made: half a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,24 @@ class Mail:
     """The newest first."""
     next: str | None
     """The last one's id, behind which the next page begins; None when there is none."""
+    cut: bool = False
+    """Whether `next` is only the last that was looked at: a source's table is not made yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The groups of some sources' letters."""
+
+    groups: Sequence[Group]
+    """The largest first."""
+    making: Sequence[Making]
+    """The sources of which nobody can tell yet, as their tables are being made."""
+
+
+class _End(str):
+    """The id of the last letter that was looked at, and not the last there is."""
+
+    __slots__ = ()
 
 
 class Mailroom:
@@ -34,12 +66,18 @@ class Mailroom:
         redis: a client.
         keys: the key catalogue.
         sources: the names of all sources.
+        make: what is done about a source's table that does not tell all.
+        looked_at: letters of all sources that a page looks at, at most, where a table is still to be made.
     """
 
-    def __init__(self, redis: Redis, keys: Keys, sources: Sequence[str]) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, sources: Sequence[str], make: Make = make_now, *, looked_at: int = LOOKED_AT
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._sources = sources
+        self._make = make
+        self._looked_at = looked_at
 
     async def held(self) -> dict[str, int]:
         """How many letters each source has; without those that have none."""
@@ -52,58 +90,85 @@ class Mailroom:
     async def newest(self, sources: Sequence[str], wanted: Filter, before: str | None, most: int) -> Mail:
         """The newest letters that match, behind the one of id `before` (`source/ms-seq`).
 
-        Sources are merged by the time of death; of each only what the page needs is read.
+        Sources are merged by the time of death; of each only what the page needs is read. Where one could not be read
+        to its end, the page ends there.
         """
         step = max(FEWEST, 2 * (most + 1) // max(1, len(sources)))
-        ways = [self._way(name, wanted, before, min(step, most + 1)) for name in sources]
+        looked_at = max(1, self._looked_at // max(1, len(sources)))
+        ways = [self._way(name, wanted, before, min(step, most + 1), looked_at) for name in sources]
         found: list[DeadLetter] = []
+        end: _End | None = None
         first = await asyncio.gather(*(anext(way, None) for way in ways))
         heads = [(letter, way) for letter, way in zip(first, ways, strict=True) if letter is not None]
         while heads and len(found) <= most:
-            at = max(range(len(heads)), key=lambda one: _place(heads[one][0].id))
+            at = max(range(len(heads)), key=lambda one: _place(_id(heads[one][0])))
             letter, way = heads[at]
+            if isinstance(letter, _End):
+                end = letter
+                break
             found.append(letter)
             following = await anext(way, None)
             heads[at : at + 1] = [] if following is None else [(following, way)]
         for way in ways:
             await way.aclose()
-        return Mail(found[:most], found[most - 1].id if len(found) > most else None)
+        if len(found) > most:
+            return Mail(found[:most], found[most - 1].id)
+        return Mail(found, end, cut=end is not None)
 
-    async def _way(self, source: str, wanted: Filter, before: str | None, step: int) -> "AsyncGenerator[DeadLetter]":
+    async def _way(
+        self, source: str, wanted: Filter, before: str | None, step: int, looked_at: int
+    ) -> "AsyncGenerator[DeadLetter | _End]":
         cursor = None if before is None else _cursor(source, before)
         while True:
-            page = await search(self._redis, self._keys, source, wanted, before=cursor, count=step)
+            page = await search(
+                self._redis, self._keys, source, wanted, before=cursor, count=step, make=self._make, most=looked_at
+            )
             for letter in page.letters:
                 yield letter
-            if page.next is None:
+            if page.cut:
+                yield _End(f"{source}/{page.next}")
+            if page.next is None or page.cut:
                 return
             cursor = page.next
 
     async def count(self, sources: Sequence[str], wanted: Filter, now: datetime) -> Mapping[str, Counts]:
-        """How many match at that moment, by source; without sources of which none does."""
+        """How many match at that moment, by source; without sources of which none does.
+
+        Where a table is still to be made it takes long: ask `making` first.
+        """
         turns = asyncio.Semaphore(ALONGSIDE)
 
         async def one(name: str) -> Counts:
             async with turns:
-                return await count(self._redis, self._keys, name, wanted, now=now)
+                return await count(self._redis, self._keys, name, wanted, now=now, make=self._make)
 
         found = await asyncio.gather(*map(one, sources))
         return {name: counts for name, counts in zip(sources, found, strict=True) if counts.letters}
 
-    async def groups(self, sources: Sequence[str], wanted: Filter) -> list[Group]:
-        """The groups of letters of these sources, the largest first, by the filter's reason and event."""
+    async def making(self, sources: Sequence[str]) -> Sequence[Making]:
+        """Those of the sources whose tables are still to be made, which is begun."""
+        return (await self.survey(sources, Filter())).making
+
+    async def survey(self, sources: Sequence[str], wanted: Filter) -> Survey:
+        """The groups of letters of these sources, by the filter's reason and event."""
         turns = asyncio.Semaphore(ALONGSIDE)
 
-        async def one(name: str) -> list[Group]:
+        async def one(name: str) -> list[Group] | Making | None:
             async with turns:
-                return await groups(self._redis, self._keys, name)
+                found = await groups_at_hand(self._redis, self._keys, name, make=self._make)
+                return await making(self._redis, self._keys, name) if found is None else found
 
-        found = [group for some in await asyncio.gather(*map(one, sources)) for group in some]
+        told = await asyncio.gather(*map(one, sources))
         fitting = [
-            group for group in found
+            group for some in told if isinstance(some, list) for group in some
             if wanted.reason in {None, group.reason} and (wanted.event in {None, group.event} or group.other)
         ]  # fmt: skip
-        return sorted(fitting, key=lambda group: (-group.count, group.source, group.fingerprint))
+        fitting.sort(key=lambda group: (-group.count, group.source, group.fingerprint))
+        return Survey(fitting, [one for one in told if isinstance(one, Making)])
+
+
+def _id(one: DeadLetter | _End) -> str:
+    return one if isinstance(one, _End) else one.id
 
 
 def _place(letter_id: str) -> tuple[int, int, str]:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import orjson
@@ -12,7 +13,7 @@ from redis.exceptions import RedisError
 
 from pombo.ops.console.live import Hub, message
 from pombo.ops.overview import Overview
-from pombo.ops.problems import Problem, Recent, away, headline, problems, worst
+from pombo.ops.problems import RANKS, Problem, Recent, away, foremost, headline, problems, worst
 from pombo.ops.top.rates import Look, Row, rows
 from pombo.shared.clock import Clock, iso
 from pombo.shared.logs import get_logger
@@ -39,6 +40,17 @@ class Away:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A source as lists of sources show it."""
+
+    row: Row
+    problem: Problem | None
+    """The worst thing that is wrong with it; notes do not count."""
+    noted: bool
+    """Whether there is something to know of it, if nothing is wrong."""
+
+
+@dataclass(frozen=True)
 class Reading:
     """What is known now. Everything is of the last look that Redis answered, which may be some time ago."""
 
@@ -54,12 +66,24 @@ class Reading:
         """The last overview; None when Redis never answered."""
         return self.look.overview if self.look else None
 
-    @property
+    @cached_property
     def rows(self) -> Sequence[Row]:
         """Sources with their rates, those in trouble first."""
         return rows(self.before, self.look) if self.look else ()
 
-    @property
+    @cached_property
+    def entries(self) -> Sequence[Entry]:
+        """Every source: what needs somebody first, then what is good to know of, each as `rows` has them."""
+        worst: dict[str, Problem] = {}
+        for one in self.problems:
+            if one.source:
+                worst.setdefault(one.source, one)
+        found = [(row, worst.get(row.view.name)) for row in self.rows]
+        found.sort(key=lambda one: RANKS[one[1].severity] if one[1] else len(RANKS))
+        urgent = [(row, one if one and one.severity != "note" else None, one is not None) for row, one in found]
+        return [Entry(row, one, noted and one is None) for row, one, noted in urgent]
+
+    @cached_property
     def problems(self) -> list[Problem]:
         """What needs somebody, the worst first."""
         found = problems(self.look.overview, self.recent, self.look.overview.now) if self.look else []
@@ -161,6 +185,7 @@ def tick(reading: Reading) -> dict[str, object]:
     return {
         "at": iso(reading.at),
         "headline": headline(found),
+        "foremost": foremost(found),
         "severity": worst(found) or "well",
         "urgent": sum(one.severity != "note" for one in found),
         "away": iso(reading.away.since) if reading.away else None,

@@ -1,6 +1,7 @@
 """`pombo console`: one process, wired and run until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
@@ -127,6 +128,9 @@ def console_server(app: Starlette) -> ConsoleServer:
 
 async def _run(settings: Settings, listener: socket.socket, *, greet: bool) -> int:
     app = create_app(settings, load_secrets(settings))
+    # What was imported stays: looking through it for garbage again and again took half of a look at many sources.
+    gc.collect()
+    gc.freeze()
     die_with_parent()
     server = console_server(app)
     on_stop_signals(server.stop)

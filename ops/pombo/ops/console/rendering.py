@@ -25,9 +25,10 @@ from starlette.routing import Match
 
 from pombo.ops import wording
 from pombo.ops.console.assets import asset
+from pombo.ops.console.cutjson import unturned
 from pombo.ops.console.pages import Nav, pages
 from pombo.ops.console.state import session_of, state_of
-from pombo.ops.problems import headline, worst
+from pombo.ops.problems import foremost, headline, worst
 from pombo.ops.top.columns import figure
 from pombo.shared.clock import iso, moment
 
@@ -127,6 +128,7 @@ def _common(request: Request) -> dict[str, Any]:
         "here": _here(request.url.path),
         "reading": reading,
         "problem_headline": headline(found) if looked else "",
+        "problem_foremost": foremost(found),
         "severity": worst(found) or "well" if looked else "unknown",
         "flash": _flash(request),
         "now": state.clock.now(),
@@ -175,7 +177,7 @@ def environment() -> Environment:
     made.globals |= {"asset": asset, "there": there, "url": url, "icon": _icon, "moment": moment}
     filters: dict[str, Callable[..., Any]] = {
         "count": _count, "size": wording.size, "age": wording.age, "rate": figure, "iso": iso, "plural": wording.plural,
-        "ago": _ago, "span": _span, "exact": _exact, "sentence": _sentence, "json_marked": _marked,
+        "ago": _ago, "span": _span, "exact": _exact, "sentence": _sentence, "coded": _coded, "json_marked": _marked,
     }  # fmt: skip
     made.filters |= filters
     return made
@@ -188,6 +190,14 @@ def _count(value: float | None) -> str:
 def _sentence(words: str) -> str:
     """With a capital letter in front; the others stay as they are."""
     return words[:1].upper() + words[1:]
+
+
+def _coded(words: str) -> Markup:
+    """A sentence for terminals, with what it has between backticks as code."""
+    parts = words.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in enumerate(parts)
+    )
 
 
 def _span(seconds: float) -> str:
@@ -213,6 +223,7 @@ def _marked(value: Any) -> Markup:
     text = (
         value.decode("utf-8", "replace") if isinstance(value, bytes) else orjson.dumps(value, option=_INDENT).decode()
     )
+    text = unturned(text)
     parts, at = [], 0
     for found in _JSON_PART.finditer(text):
         parts.append(escape(text[at : found.start()]))

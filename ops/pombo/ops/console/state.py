@@ -19,6 +19,7 @@ from pombo.ops.console.live import Hub, Seats
 from pombo.ops.console.poller import Poller, Seen
 from pombo.ops.console.sessions import Session, Sessions
 from pombo.ops.console.sparks import Sparks
+from pombo.ops.console.tablemaker import TableMaker
 from pombo.ops.fleetmetrics import fleet_registry
 from pombo.ops.overview import read_overview
 from pombo.shared.clock import Clock
@@ -53,6 +54,7 @@ class State:
     charts: Charts = field(init=False)
     sparks: Sparks = field(init=False)
     poller: Poller = field(init=False)
+    tables: TableMaker = field(init=False)
     metrics: CollectorRegistry = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the console stops, so that streams end."""
@@ -66,6 +68,7 @@ class State:
         self.attempts = Attempts(self.clock)
         self.charts = Charts(self.redis, self.keys, self.clock)
         self.sparks = Sparks(self.redis, self.keys, self.clock)
+        self.tables = TableMaker(self.clock)
         self.poller = Poller(self._look, self.explain, self.hub, self.clock)
         self.metrics = fleet_registry(self.settings, self.secrets)
 
@@ -95,6 +98,7 @@ class State:
 
     async def close(self) -> None:
         """Let go of the connections."""
+        await self.tables.close()
         await self.redis.aclose()
         if "jobs" in self.__dict__:
             self.jobs.close()

@@ -79,7 +79,7 @@ def _totals(found: Sequence[Row]) -> str:
     return (
         f"in {figure(rates.accepted)}/s · out {figure(rates.delivered)}/s · dup {figure(rates.deduplicated)}/s · "
         f"dead {figure(rates.dead)}/s · {sum(one.queued for one in ledgers):,} queued · "
-        f"{sum(one.in_flight for one in ledgers):,} in flight · {sum(one.dead for one in ledgers):,} dead"
+        f"{sum(one.dead for one in ledgers):,} dead · {sum(one.in_flight for one in ledgers):,} in flight"
     )
 
 

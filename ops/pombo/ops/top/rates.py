@@ -10,6 +10,8 @@ from pombo.shared.ledger import Ledger
 RANKS: Final[Mapping[str, int]] = {"parked": 0, "broken": 1, "held": 3, "paused": 4, "active": 5}
 """States, the worst first; a source that is blocked in part comes third."""
 _BLOCKED: Final = 2
+_ROUNDING: Final = 1e-6
+"""Events a second: rates are quotients of counts, and what is less is no movement but their rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Row:
         if self.rates is None:
             return None
         shrinks = self.rates.delivered + self.rates.deduplicated + self.rates.dead - self.rates.accepted
-        return self.waiting / shrinks if shrinks > 0 else None
+        return self.waiting / shrinks if shrinks > _ROUNDING else None
 
     @property
     def rank(self) -> int:

@@ -15,7 +15,7 @@ A letter whose header has an unknown version is left alone: it is counted as unr
 
 from pombo.shared.deadletters.edit import edited
 from pombo.shared.deadletters.filter import ALL, Filter
-from pombo.shared.deadletters.groups import Group, groups
+from pombo.shared.deadletters.groups import Group, groups, groups_at_hand
 from pombo.shared.deadletters.letter import (
     MAX_ANSWER,
     MAX_HISTORY,
@@ -30,7 +30,7 @@ from pombo.shared.deadletters.letter import (
 from pombo.shared.deadletters.moves import FULL, MAX_RAW, discard, full_reason, redrive_page
 from pombo.shared.deadletters.pages import PAGE, find, pages, read
 from pombo.shared.deadletters.reader import Page
-from pombo.shared.deadletters.rebuild import compact, rebuild
+from pombo.shared.deadletters.rebuild import Make, Making, compact, make_now, making, rebuild, rebuilt
 from pombo.shared.deadletters.restore import (
     Numbered,
     Restored,
@@ -61,6 +61,8 @@ __all__ = [
     "Found",
     "Group",
     "LetterHeader",
+    "Make",
+    "Making",
     "Numbered",
     "Page",
     "Reason",
@@ -75,11 +77,15 @@ __all__ = [
     "find",
     "full_reason",
     "groups",
+    "groups_at_hand",
     "import_name",
+    "make_now",
+    "making",
     "pages",
     "read",
     "read_line",
     "rebuild",
+    "rebuilt",
     "redrive_page",
     "restore",
     "restore_steps",

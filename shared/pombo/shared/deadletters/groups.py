@@ -1,6 +1,7 @@
 """Groups: letters that died alike, counted."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from pombo.shared.clock import iso, moment
 from pombo.shared.deadletters.kind import UNREADABLE, Kind
 from pombo.shared.deadletters.letter import order
 from pombo.shared.deadletters.pages import pages
-from pombo.shared.deadletters.rebuild import ready
+from pombo.shared.deadletters.rebuild import Make, make_now, ready
 from pombo.shared.deadletters.table import Stored
 from pombo.shared.keys import Keys
 
@@ -63,13 +64,22 @@ class Group:
         }
 
 
-async def groups(redis: Redis, keys: Keys, source: str) -> list[Group]:
-    """The groups of a source's dead letters, the largest first.
+async def groups(redis: Redis, keys: Keys, source: str, *, make: Make = make_now) -> list[Group]:
+    """The groups of a source's dead letters, the largest first; without a table every letter is read.
 
-    Letters that another version of pombo wrote are no group.
+    Letters that another version of pombo wrote are no group. `make` is what is done about a table that tells not all.
     """
-    table = await ready(redis, keys.of(source), source)
-    stored = list(table.groups.values()) if table else await _counted(redis, keys, source)
+    table = await ready(redis, keys.of(source), source, make)
+    return _listed(source, table.groups.values() if table else await _counted(redis, keys, source))
+
+
+async def groups_at_hand(redis: Redis, keys: Keys, source: str, *, make: Make) -> list[Group] | None:
+    """The same by the table alone; None where there is none, so that it takes no longer than a look."""
+    table = await ready(redis, keys.of(source), source, make)
+    return None if table is None else _listed(source, table.groups.values())
+
+
+def _listed(source: str, stored: Iterable[Stored]) -> list[Group]:
     found = [Group.of(source, one) for one in stored if one.kind.reason != UNREADABLE.reason]
     return sorted(found, key=lambda group: (-group.count, group.fingerprint))
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 from pombo.shared.deadletters.filter import ALL, Filter
 from pombo.shared.deadletters.letter import DeadLetter, is_id, letter_of, order
 from pombo.shared.deadletters.reader import Page, Place, Reader, fetch_each
+from pombo.shared.deadletters.rebuild import Make, make_now
 from pombo.shared.deadletters.table import Table, TableMovedError
 from pombo.shared.errors import UnknownLetterError
 from pombo.shared.keys import Keys
@@ -16,15 +17,15 @@ PAGE = 500
 
 
 async def pages(
-    redis: Redis, keys: Keys, source: str, wanted: Filter = ALL, *, start: str = "-"
+    redis: Redis, keys: Keys, source: str, wanted: Filter = ALL, *, start: str = "-", make: Make = make_now
 ) -> AsyncIterator[Page]:
     """Read a source's dead letters, oldest first, a page for every `PAGE` letters looked at.
 
     A filter by more than time looks only at what the source's table names for it. Letters that die meanwhile are read
-    too; letters may be moved or discarded while this runs.
+    too; letters may be moved or discarded while this runs. `make` is what is done about a table that does not tell all.
     """
     way = _chosen if wanted.ids is not None else _tabled if wanted.sparse else _streamed
-    reader = Reader.make(redis, keys, source, wanted)
+    reader = Reader.of_source(redis, keys, source, wanted, make)
     async for page in way(reader, wanted.start if start == "-" else start):
         yield page
 

@@ -1,14 +1,14 @@
 """One reading of one source's dead letters by a filter: what its parts share."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from redis.asyncio import Redis
 
 from pombo.shared.deadletters.filter import Filter
 from pombo.shared.deadletters.letter import DeadLetter, is_id, letter_of, order
-from pombo.shared.deadletters.rebuild import ready
+from pombo.shared.deadletters.rebuild import Make, make_now, ready
 from pombo.shared.deadletters.table import Table
 from pombo.shared.errors import StoredVersionError
 from pombo.shared.keys import Keys, SourceKeys
@@ -40,15 +40,17 @@ class Reader:
     of: SourceKeys
     source: str
     wanted: Filter
+    make: Make = field(default=make_now)
+    """What is done about a table that does not tell all."""
 
     @classmethod
-    def make(cls, redis: Redis, keys: Keys, source: str, wanted: Filter) -> "Reader":
+    def of_source(cls, redis: Redis, keys: Keys, source: str, wanted: Filter, make: Make = make_now) -> "Reader":
         """A reader of the source of that name."""
-        return cls(redis, keys.of(source), source, wanted)
+        return cls(redis, keys.of(source), source, wanted, make)
 
     async def table(self) -> Table | None:
         """The source's table, if there is one to be had."""
-        return await ready(self.redis, self.of, self.source)
+        return await ready(self.redis, self.of, self.source, self.make)
 
     @property
     def by_table(self) -> "Reader":

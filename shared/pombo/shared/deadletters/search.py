@@ -11,6 +11,7 @@ from pombo.shared.deadletters.filter import Filter
 from pombo.shared.deadletters.letter import WINDOW, DeadLetter, order
 from pombo.shared.deadletters.pages import PAGE, pages
 from pombo.shared.deadletters.reader import Place, Reader, fetch_each
+from pombo.shared.deadletters.rebuild import Make, make_now
 from pombo.shared.deadletters.rows import Rows, Wanted
 from pombo.shared.deadletters.table import Table, TableMovedError
 from pombo.shared.keys import Keys
@@ -26,6 +27,8 @@ class Found:
     letters: tuple[DeadLetter, ...]
     next: str | None
     """The cursor of the older ones that match; None when there are none."""
+    cut: bool = False
+    """Whether nobody looked at the older ones: `most` letters were looked at, and `next` is the last of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +50,37 @@ class Counts:
 
 
 async def search(
-    redis: Redis, keys: Keys, source: str, wanted: Filter, *, before: str | None = None, count: int = 50
-) -> Found:
+    redis: Redis, keys: Keys, source: str, wanted: Filter, *, before: str | None = None, count: int = 50,
+    make: Make = make_now, most: int | None = None,
+) -> Found:  # fmt: skip
     """Find the newest `count` letters that match and died before the letter of stream id `before`.
 
     Letters of another version of pombo are passed over. It reads at most a few hundred letters at a time, and a
-    megabyte of the table.
+    megabyte of the table. `make` is what is done about a table that does not tell all; where there is none, no more
+    than `most` letters are looked at.
     """
     found: list[DeadLetter] = []
-    reader = Reader.make(redis, keys, source, wanted)
-    async for letter in _newest(reader, _earlier(wanted.end, before), count + 1):
-        found.append(letter)
-        if len(found) > count:
-            return Found(tuple(found[:count]), found[count - 1].stream_id if count else before)
+    reader = Reader.of_source(redis, keys, source, wanted, make)
+    try:
+        async for letter in _newest(reader, _earlier(wanted.end, before), count + 1, most):
+            found.append(letter)
+            if len(found) > count:
+                return Found(tuple(found[:count]), found[count - 1].stream_id if count else before)
+    except _TiredError as tired:
+        return Found(tuple(found), tired.at, cut=True)
     return Found(tuple(found), None)
 
 
-async def count(redis: Redis, keys: Keys, source: str, wanted: Filter, *, now: datetime | None = None) -> Counts:
+async def count(
+    redis: Redis, keys: Keys, source: str, wanted: Filter, *, now: datetime | None = None, make: Make = make_now
+) -> Counts:
     """Count the letters of a source that match.
 
     By group, reason, event and time the table alone tells; by user, messageId or selection each letter that it names
     is read. `now` is the moment that `older` goes by: this machine's without.
     """
     cutoff = int(((now or datetime.now(UTC)) - WINDOW).timestamp())
-    reader = Reader.make(redis, keys, source, wanted)
+    reader = Reader.of_source(redis, keys, source, wanted, make)
     for _ in range(TRIES if wanted.ids is None else 0):
         table = await reader.table()
         if table is None:
@@ -85,7 +95,15 @@ async def count(redis: Redis, keys: Keys, source: str, wanted: Filter, *, now: d
     return total
 
 
-async def _newest(reader: Reader, end: str, step: int) -> AsyncIterator[DeadLetter]:
+class _TiredError(Exception):
+    """As many letters as may be were looked at, the last of them `at`; never leaves this module."""
+
+    def __init__(self, at: str) -> None:
+        super().__init__(at)
+        self.at = at
+
+
+async def _newest(reader: Reader, end: str, step: int, most: int | None) -> AsyncIterator[DeadLetter]:
     """Letters that match, the newest first."""
     wanted = reader.wanted
     if wanted.ids is not None:
@@ -103,7 +121,9 @@ async def _newest(reader: Reader, end: str, step: int) -> AsyncIterator[DeadLett
         except TableMovedError:
             continue
         return
-    async for letter in _by_stream(reader, end, PAGE if wanted.sparse else step):
+    if not wanted.sparse:
+        most = None
+    async for letter in _by_stream(reader, end, PAGE if wanted.sparse else step, most):
         yield letter
 
 
@@ -126,11 +146,15 @@ async def _letters(reader: Reader, places: Sequence[Place]) -> Sequence[DeadLett
     return reader.by_table.page(await reader.fetch(places), "").letters[::-1]
 
 
-async def _by_stream(reader: Reader, end: str, step: int) -> AsyncIterator[DeadLetter]:
+async def _by_stream(reader: Reader, end: str, step: int, most: int | None) -> AsyncIterator[DeadLetter]:
     while entries := await reader.reversed(end, reader.wanted.start, step):
         for letter in reader.page(entries, "").letters:
             yield letter
-        end = f"({entries[-1][0].decode()}"
+        last = entries[-1][0].decode()
+        most = most and most - len(entries)
+        if most is not None and most <= 0:
+            raise _TiredError(last)
+        end = f"({last}"
 
 
 async def _selected(reader: Reader, end: str) -> AsyncIterator[DeadLetter]:

@@ -6,6 +6,7 @@ are in Redis, so that whoever opens the console at 3 a.m. finds them there. A so
 
 from pombo.shared.history.estimate import drain_s
 from pombo.shared.history.reading import History, read_history
+from pombo.shared.history.rolling import Present, Rolling
 from pombo.shared.history.samples import LATENCY_S, RETRIES, SAMPLE_S, Sample, sample, status_class
 from pombo.shared.history.series import SPANS, Series, Width
 from pombo.shared.history.spans import Sight, Span
@@ -16,6 +17,8 @@ __all__ = [
     "SAMPLE_S",
     "SPANS",
     "History",
+    "Present",
+    "Rolling",
     "Sample",
     "Series",
     "Sight",

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from pombo.shared.flow import Flow, redis_now
 from pombo.shared.history.estimate import drain_s
 from pombo.shared.history.samples import Sample
-from pombo.shared.history.series import SPANS, Grid, Series, Width, lay
+from pombo.shared.history.series import SPANS, Grid, Series, Width
+from pombo.shared.history.sheet import lay
 from pombo.shared.history.spans import Span, spans, within
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
@@ -19,7 +20,7 @@ from pombo.shared.sources import Source
 
 _ABREAST = 8
 """Sources read at the same time: enough to hide the way to Redis."""
-_LATEST = 32
+LATEST = 32
 """Samples of five minutes, and some to spare."""
 
 
@@ -72,12 +73,15 @@ class History:
         }  # fmt: skip
 
 
-async def read_history(redis: Redis, keys: Keys, sources: Iterable[Source], span: Width) -> History:
+async def read_history(
+    redis: Redis, keys: Keys, sources: Iterable[Source], span: Width, *, now: int | None = None
+) -> History:
     """Read what happened to sources within a span of time up to now, summed; raises what the client raises.
 
     Its last word is a look at ledger and flow of this moment, so that a source which no worker samples is told, too.
+    Of many sources that are read again and again, `Rolling` reads only what is new. `now` is asked of Redis without.
     """
-    now = await redis_now(redis)
+    now = await redis_now(redis) if now is None else now
     grid = Grid.until(now, span)
     wanted = list(sources)
     found: list[list[Sample]] = []
@@ -95,37 +99,43 @@ async def read_samples(redis: Redis, keys: Keys, source: Source, now: int, span:
     of = keys.of(source.name)
     async with redis.pipeline(transaction=False) as pipe:
         # Those that are not in the day yet are of the same five minutes.
-        pipe.lrange(of.history, -_LATEST if span == "24h" else 0, -1)
+        pipe.lrange(of.history, -LATEST if span == "24h" else 0, -1)
         pipe.hgetall(of.ledger)
         pipe.hgetall(of.flow)
         if span == "24h":
             pipe.lrange(of.history_day, 0, -1)
         stored, ledger, flow, *day = await pipe.execute()
-    samples = joined(_parsed(day[0] if day else ()), _parsed(stored))
+    samples = joined(Sample.parse_all(day[0] if day else ()), Sample.parse_all(stored))
     samples = [sample for sample in samples if sample.at <= now]
-    last = _of_now(samples, Ledger.parse(ledger), Flow.parse(flow, now), source)
+    last = of_now(samples[-1] if samples else None, Ledger.parse(ledger), Flow.parse(flow, now), source)
     if not samples and not (last.waits.queued or last.waits.in_flight):
         # Nothing has happened since the last samples ended, or there would be others.
-        return [last._replace(slot=0, at=0, sights=()), last]
+        return [ever(last), last]
     return [*samples, last]
 
 
 def joined(day: Sequence[Sample], recent: Sequence[Sample]) -> list[Sample]:
     """The samples of five minutes, and behind them the ones that are not summed up yet."""
-    done = day[-1].slot + SPANS["24h"][0] if day else 0
-    return [*day, *(sample for sample in recent if sample.slot >= done)]
+    return [*day, *(unsummed(day[-1], recent) if day else recent)]
+
+
+def unsummed(last: Sample, recent: Sequence[Sample]) -> Sequence[Sample]:
+    """Those behind the last sample of five minutes."""
+    return [sample for sample in recent if sample.slot >= last.slot + SPANS["24h"][0]]
 
 
 def _states(samples: Sequence[Sample], grid: Grid) -> list[Span]:
     return within(spans(sight for sample in samples for sight in sample.sights), grid.begin)
 
 
-def _parsed(stored: Iterable[bytes]) -> list[Sample]:
-    return [sample for text in stored if (sample := Sample.parse(text)) is not None]
-
-
-def _of_now(samples: Sequence[Sample], ledger: Ledger, flow: Flow, source: Source) -> Sample:
+def of_now(last: Sample | None, ledger: Ledger, flow: Flow, source: Source) -> Sample:
+    """What ledger and flow say now, as a sample; `last` is the one before it, which knows how old the oldest is."""
     age = -1
-    if samples and (ledger.queued or ledger.in_flight) and samples[-1].waits.age_ms >= 0:
-        age = samples[-1].waits.age_ms + flow.now - samples[-1].at
+    if last is not None and (ledger.queued or ledger.in_flight) and last.waits.age_ms >= 0:
+        age = last.waits.age_ms + flow.now - last.at
     return Sample.of_now(ledger, flow, flow.rate(source.rate) or 0, age)
+
+
+def ever(sample: Sample) -> Sample:
+    """The sample as if taken long ago: of a source without samples in which nothing has happened."""
+    return sample._replace(slot=0, at=0, sights=())

@@ -34,6 +34,11 @@ class Sums(NamedTuple):
     dead: int = 0
     """Died, whether redriven since or not."""
 
+    @classmethod
+    def of(cls, ledger: Ledger) -> "Sums":
+        """What a ledger has counted."""
+        return cls(ledger.accepted, ledger.delivered, ledger.deduplicated, sum(ledger.died_by_reason.values()))
+
 
 class Waits(NamedTuple):
     """What has not come to its end."""
@@ -77,9 +82,14 @@ class Sample(NamedTuple):
             return None
 
     @classmethod
+    def parse_all(cls, stored: Sequence[bytes]) -> "list[Sample]":
+        """Read a list of them; without what another version wrote."""
+        return [sample for text in stored if (sample := cls.parse(text)) is not None]
+
+    @classmethod
     def of_now(cls, ledger: Ledger, flow: Flow, rate: float, age_ms: int) -> "Sample":
         """What a look at a source says that stores nothing."""
-        sums = Sums(ledger.accepted, ledger.delivered, ledger.deduplicated, sum(ledger.died_by_reason.values()))
+        sums = Sums.of(ledger)
         waits = Waits(ledger.queued, ledger.in_flight, age_ms)
         at = flow.now
         return cls(at - at % (SAMPLE_S * 1000), at, sums, waits, waits, rate, sights=[Sight.of(flow)])

@@ -44,30 +44,60 @@ class Span:
         return {"state": self.state, "since": self.since, "until": self.until, "reason": self.reason or None}
 
 
-def spans(sights: Iterable[Sight]) -> list[Span]:
-    """Join what was seen of one source, in order of time, to spans that do not overlap.
+class Watch:
+    """What was seen of one source, in order of time, joined to spans that do not overlap.
 
     A state began when the flow said so, but not before the sight that saw another one. A hold that came and went
     between two sights is a span of its own.
     """
-    found: list[Span] = []
-    now: Span | None = None
-    seen_at = 0
-    for sight in sights:
+
+    __slots__ = ("_ended", "_now", "_seen_at")
+
+    def __init__(self) -> None:
+        self._ended: list[Span] = []
+        self._now: Span | None = None
+        self._seen_at = 0
+
+    def copy(self) -> "Watch":
+        """The same, which can see more."""
+        made = Watch()
+        made._ended, made._now, made._seen_at = self._ended[:], self._now, self._seen_at
+        return made
+
+    def see(self, sight: Sight) -> None:
+        """Go on to a later sight."""
+        now, ended = self._now, self._ended
         if now is not None and sight.state != now.state:
-            found.append(replace(now, until=_end(now, sight, seen_at)))
+            ended.append(replace(now, until=_end(now, sight, self._seen_at)))
             now = None
-        free_at = max(seen_at, found[-1].until or 0) if found else seen_at
+        free_at = max(self._seen_at, ended[-1].until or 0) if ended else self._seen_at
         if now is None and sight.state != "held" and free_at < sight.held_at < sight.hold_until <= sight.at:
-            found.append(Span("held", sight.held_at, sight.hold_until))
+            ended.append(Span("held", sight.held_at, sight.hold_until))
             free_at = sight.hold_until
         if now is None and sight.state != "active":
             since = sight.since if 0 < sight.since <= sight.at else sight.at
             now = Span(sight.state, max(since, free_at), None, sight.reason)
         elif now is not None and sight.reason:
             now = replace(now, reason=sight.reason)
-        seen_at = sight.at
-    return [*found, *([now] if now is not None else [])]
+        self._now, self._seen_at = now, sight.at
+
+    def forget(self, begin: int) -> None:
+        """Let go of what had ended at `begin` (ms), but for the latest span, behind which the next one begins."""
+        if self._ended and (self._ended[0].until or 0) <= begin:
+            self._ended = [*within(self._ended[:-1], begin), self._ended[-1]]
+
+    @property
+    def spans(self) -> list[Span]:
+        """All of them; the last may go on."""
+        return [*self._ended, *([self._now] if self._now is not None else [])]
+
+
+def spans(sights: Iterable[Sight]) -> list[Span]:
+    """Join what was seen of one source, in order of time."""
+    watch = Watch()
+    for sight in sights:
+        watch.see(sight)
+    return watch.spans
 
 
 def within(all_spans: Sequence[Span], begin: int) -> list[Span]:

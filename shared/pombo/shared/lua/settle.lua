@@ -125,7 +125,7 @@ if forgotten > 0 then
   redis.call('HINCRBY', ids, 'count', 0 - forgotten)
 end
 if plan.success and #open > 0 then
-  redis.call('HSET', flow, 'last_success', stamp(now))
+  redis.call('HSET', flow, 'last_success', stamp(now), 'witness', stamp(plan.sent_at))
   if plan.probe then
     redis.call('HDEL', flow, 'parked', 'parked_at', 'probe_at')
   end

@@ -22,7 +22,7 @@ from redis.client import Pipeline, Redis
 from redis.exceptions import RedisError
 from rq import Queue, Worker, worker_registration
 from rq.command import parse_payload
-from rq.exceptions import DeserializationError, NoSuchJobError
+from rq.exceptions import DeserializationError, NoSuchJobError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -124,7 +124,8 @@ class JobWorker(Worker):
         worker_registration.register(self, pipeline)
 
     def teardown(self) -> None:
-        """End the running job first: what is left to do may have to wait for a Redis that does not answer."""
+        """Leave the fleet of RQ's workers, which no further signal is to cut off; what it may wait for comes last."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         if not self.is_horse and self.horse_pid:
             self.kill_horse()
         super().teardown()  # type: ignore[no-untyped-call]
@@ -299,6 +300,9 @@ def _work(connection: Redis, namespace: str) -> _Trouble | None:
         worker.work(logging_level="WARNING")
     except (RedisError, OSError) as error:
         trouble = trouble._replace(error=f"{type(error).__name__}: {error}")
+    except StopRequested:
+        # Raised by the signal's handler, after RQ had stopped minding it: as it ended by itself.
+        assert worker.told_to_stop
     finally:
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         worker.close()

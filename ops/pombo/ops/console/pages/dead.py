@@ -1,6 +1,6 @@
 """Dead letters: those alike as groups, and a list by a filter that the URL carries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pombo.ops.console.letterquery import LetterQuery
-from pombo.ops.console.mailroom import Mailroom
+from pombo.ops.console.mailroom import Mailroom, Survey
 from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import fragment, page, url
 from pombo.ops.console.state import State, state_of
@@ -40,7 +40,8 @@ async def show(request: Request) -> Response:
     if before is not None and (not is_id(before.rpartition("/")[2]) or before.endswith("/0-0")):
         before = None
     mail = None if query.errors else await room.newest(within, query.wanted, before, PAGE)
-    groups = [] if query.errors else await room.groups(within, query.wanted)
+    survey = Survey([], []) if query.errors else await room.survey(within, query.wanted)
+    groups = survey.groups
     shown = MOST_GROUPS if asked.get("groups") else FEW_GROUPS
     known = sum(held[name] for name in within) if not query.searches else None
     return page(
@@ -50,6 +51,8 @@ async def show(request: Request) -> Response:
         chosen=_chosen(groups, query),
         rows=[row(letter, query.now) for letter in mail.letters] if mail else [], before=before,
         next=mail and mail.next and query.url(before=mail.next), first=before and query.url(),
+        cut=mail is not None and mail.cut, making=survey.making,
+        making_url=url("/dead/-/making", source=query.wanted.source),
         known=known, count_url=query.url("/dead/-/count"),
     )  # fmt: skip
 
@@ -58,11 +61,21 @@ async def count(request: Request) -> Response:
     """How many letters match: beside the list, as it may take longer than that."""
     state = state_of(request)
     room, query, _ = await look(state, request.query_params)
-    total = Counts()
-    if not query.errors:
-        for counts in (await room.count(await chosen_sources(room, query), query.wanted, query.now)).values():
+    total, within = Counts(), await chosen_sources(room, query)
+    making = await room.making(within)
+    if not query.errors and not making:
+        for counts in (await room.count(within, query.wanted, query.now)).values():
             total += counts
-    return fragment(request, "dead_count.html", counts=total)
+    return fragment(request, "dead_count.html", counts=None if making else total)
+
+
+async def making(request: Request) -> Response:
+    """How far the tables are that the page waits for; when they are there the page is loaded anew."""
+    room, query, _ = await look(state_of(request), request.query_params)
+    found = await room.making(await chosen_sources(room, query))
+    at = url("/dead/-/making", source=query.wanted.source)
+    headers = {} if found else {"HX-Refresh": "true"}
+    return fragment(request, "dead_making.html", headers=headers, making=found, making_url=at)
 
 
 async def of_source(request: Request) -> Response:
@@ -74,7 +87,7 @@ async def look(state: State, asked: Mapping[str, Any]) -> tuple[Mailroom, Letter
     """Where to read, what was asked, and the names of all sources."""
     sources = sorted((await state.registry.snapshot()).sources)
     now = moment(await redis_now(state.redis))
-    return Mailroom(state.redis, state.keys, sources), LetterQuery.parse(asked, sources, now), sources
+    return Mailroom(state.redis, state.keys, sources, state.tables), LetterQuery.parse(asked, sources, now), sources
 
 
 async def chosen_sources(room: Mailroom, query: LetterQuery) -> list[str]:
@@ -99,7 +112,7 @@ def cut(text: str | None) -> str | None:
     return text if text is None or len(text) <= LONGEST_WORD else f"{text[: LONGEST_WORD - 1]}…"
 
 
-def _chosen(groups: list[Group], query: LetterQuery) -> Group | None:
+def _chosen(groups: Sequence[Group], query: LetterQuery) -> Group | None:
     """The group that was asked for."""
     return next((group for group in groups if group.fingerprint == query.wanted.group), None)
 
@@ -107,5 +120,6 @@ def _chosen(groups: list[Group], query: LetterQuery) -> Group | None:
 routes = [
     Route("/dead", show),
     Route("/dead/-/count", count),
+    Route("/dead/-/making", making),
     Route("/dead/{source}", of_source),
 ]

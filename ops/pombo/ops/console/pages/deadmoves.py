@@ -1,7 +1,7 @@
 """Moves of many dead letters: what a redrive, discard or export would do, and the jobs that do it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, Self
@@ -24,7 +24,7 @@ from pombo.ops.console.pages.dead import chosen_sources, look
 from pombo.ops.console.rendering import fragment, operator, page, redirect
 from pombo.ops.console.state import State, session_of, state_of
 from pombo.ops.jobboard import workers
-from pombo.shared.deadletters import Counts, Filter
+from pombo.shared.deadletters import Counts, Filter, Making
 from pombo.shared.errors import ConfigurationError
 from pombo.worker.jobs import enqueue_discard, enqueue_export, enqueue_redrive
 from pombo.worker.jobs.criteria import words
@@ -51,6 +51,8 @@ class Plan:
     discards: bool = False
     """Whether an export discards what its file holds."""
     rate: str = ""
+    making: Sequence[Making] = ()
+    """Sources of which nobody can count yet what would go."""
 
     @classmethod
     async def make(cls, room: Mailroom, query: LetterQuery, given: QueryParams | FormData) -> Self:
@@ -67,7 +69,10 @@ class Plan:
         if not everything and not ids:
             raise HTTPException(400, "tick some letters first, or all that match")
         plan = cls(move, query, ids, {}, bool(given.get("older")), bool(given.get("discards")), _rate_text(given))
-        return replace(plan, counts=await room.count(await chosen_sources(room, query), plan.wanted, query.now))
+        within = await chosen_sources(room, query)
+        if everything and (making := await room.making(within)):
+            return replace(plan, making=making)
+        return replace(plan, counts=await room.count(within, plan.wanted, query.now))
 
     @property
     def wanted(self) -> Filter:
@@ -92,6 +97,9 @@ class Plan:
             rate(self.rate)
         except ConfigurationError as error:
             return str(error)
+        if self.making:
+            done = min(one.share for one in self.making)
+            return f"The index that tells how many these are is being made: {done:.0%}. Ask again when it is there."
         total = self.total
         if self.will(total):
             return ""

@@ -20,7 +20,8 @@ async def show(request: Request) -> Response:
     target = _target(request.query_params.get("next", ""))
     if session_of(request).role != "stranger":
         return RedirectResponse(target, 303)
-    return page(request, "login.html", target=target, problem="", name="")
+    over = "over" in request.query_params
+    return page(request, "login.html", target=target, problem="", name="", over=over)
 
 
 async def log_in(request: Request) -> Response:
@@ -34,14 +35,16 @@ async def log_in(request: Request) -> Response:
     if wait_s > 0:
         words = f"Too many wrong tokens from here. Try again in {wait_s:.0f} s."
         headers = {"Retry-After": f"{wait_s:.0f}"}
-        return page(request, "login.html", status=429, headers=headers, target=target, problem=words, name=name)
+        return page(
+            request, "login.html", status=429, headers=headers, target=target, problem=words, name=name, over=False
+        )
     role = state.tokens.role_of(token)
     if role == "stranger":
         state.attempts.failed(address)
         # Not the name: who is in a hurry puts the token there.
         log.warning("console.refused", address=address)
         words = "This token opens nothing here. It is the value of POMBO_CONSOLE_TOKEN or POMBO_CONSOLE_VIEWER_TOKEN."
-        return page(request, "login.html", status=401, target=target, problem=words, name=name)
+        return page(request, "login.html", status=401, target=target, problem=words, name=name, over=False)
     session = state.sessions.begin(name or role, role)
     log.info("console.entered", address=address, name=session.name, role=role)
     response = RedirectResponse(target, 303)

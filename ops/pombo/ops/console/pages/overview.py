@@ -20,15 +20,20 @@ from pombo.ops.overview import SourceView, read_source
 from pombo.ops.top.rates import Rates, Row
 from pombo.shared.errors import PomboError
 from pombo.shared.flow import redis_now
-from pombo.shared.history import Width
+from pombo.shared.history import Span, Width
 from pombo.shared.ledger import COUNTERS
 
 nav = Nav("Overview", "/", "o", 10, "overview")
 
-ROWS = 50
-"""Sources shown; the others are on their own page."""
+ROWS = 25
+"""Sources shown; the others are on their own page. A tick of the page stays below 60 kB however many there are."""
 PROBLEMS = 8
-"""Shown at once; the others unfold."""
+"""Shown at once; some more unfold."""
+MOST_PROBLEMS = 12
+"""Shown or unfolded, of each kind; what is wrong with the others is on the page of sources."""
+
+LANES = 30
+"""Sources of which it is shown when they could not send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +76,30 @@ async def live(request: Request) -> Response:
 
 
 async def history(request: Request) -> Response:
-    """The charts as JSON, of all sources or of one: as `pombo.shared.history.History.describe` has it."""
+    """The charts as JSON, of all sources or of one: as `pombo.shared.history.History.describe` has it.
+
+    `states` are of `LANES` sources at most, those that cannot send now first; `more_states` counts the others.
+    """
     state, asked = state_of(request), request.query_params
     span: Width = "24h" if asked.get("span") == "24h" else "15m"
     reading = await state.poller.reading()
     views = reading.overview.sources if reading.overview else {}
     name = asked.get("source", "")
-    some = [views.get(name) or await _newcomer(state, name)] if name else views.values()
-    found = await state.charts.history(some, span)
-    return Response(orjson.dumps(found.describe()), media_type="application/json")
+    if name:
+        found = await state.charts.history(views.get(name) or await _newcomer(state, name), span)
+    elif reading.overview:
+        found = await state.charts.fleet(reading.overview, span)
+    else:
+        raise HTTPException(503, "nothing is known of the sources yet, as Redis does not answer")
+    told = found.describe()
+    kept = sorted(found.states, key=lambda one: (_ended(found.states[one]), one))[:LANES]
+    told |= {"states": {one: told["states"][one] for one in kept}, "more_states": len(found.states) - len(kept)}
+    return Response(orjson.dumps(told), media_type="application/json")
+
+
+def _ended(spans: Sequence[Span]) -> float:
+    """How far back the last of a source's spans ended; those that go on come first."""
+    return float("-inf") if spans[-1].until is None else -spans[-1].until
 
 
 async def _newcomer(state: State, name: str) -> SourceView:
@@ -94,12 +114,14 @@ async def _newcomer(state: State, name: str) -> SourceView:
 async def _context(request: Request) -> dict[str, Any]:
     reading: Reading = await state_of(request).poller.reading()
     rows = reading.rows
-    found = reading.problems
+    found, entries = reading.problems, reading.entries
     fresh, drain_s = await _lately(request, reading)
     return {
-        "most_rows": ROWS, "most_problems": PROBLEMS,
+        "shown_problems": PROBLEMS, "most_problems": MOST_PROBLEMS,
         "fresh": fresh, "drain_s": drain_s,
-        "rows": rows, "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
+        "rows": rows, "entries": entries[:ROWS], "more": len(entries[ROWS:]),
+        "ailing": sum(one.problem is not None for one in entries[ROWS:]),
+        "totals": Totals.of(rows), "reading": reading, "overview": reading.overview,
         "urgent": [one for one in found if one.severity != "note"],
         "notes": [one for one in found if one.severity == "note"],
         "workers": [w for w in reading.overview.workers if w.alive(reading.overview.now)] if reading.overview else [],
@@ -112,7 +134,7 @@ async def _lately(request: Request, reading: Reading) -> tuple[tuple[float | Non
     if reading.overview is None or reading.away:
         return unknown
     try:
-        history = await state_of(request).charts.history(reading.overview.sources.values(), "15m")
+        history = await state_of(request).charts.fleet(reading.overview, "15m")
     except RedisError:
         # It went away since the look; the next one says so.
         return unknown

@@ -1,7 +1,6 @@
 """Sources: all of them, those in trouble first, and the form that adds one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -13,12 +12,10 @@ from pombo.ops.console import sourceform
 from pombo.ops.console.deeds import deed
 from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.pages import Nav
-from pombo.ops.console.poller import Reading
+from pombo.ops.console.poller import Entry, Reading
 from pombo.ops.console.rendering import fragment, operator, page, url
 from pombo.ops.console.sparks import Spark
 from pombo.ops.console.state import state_of
-from pombo.ops.problems import RANKS, Problem
-from pombo.ops.top.rates import Row
 from pombo.ops.webhook import curl_line, describe_webhook
 from pombo.shared.errors import ConfigurationError, PomboError, SourceExistsError
 from pombo.shared.options import check_write_key
@@ -27,16 +24,6 @@ nav = Nav("Sources", "/sources", "s", 20, "sources")
 
 PAGE: Final = 50
 STATES: Final = ("trouble", "active", "held", "parked", "paused", "broken")
-_WELL: Final = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the table."""
-
-    row: Row
-    problem: Problem | None
-    """The worst thing that is wrong with it; notes do not count."""
 
 
 async def show(request: Request) -> Response:
@@ -53,7 +40,7 @@ async def _context(request: Request) -> dict[str, Any]:
     state, asked = state_of(request), request.query_params
     reading = await state.poller.reading()
     q, wanted = asked.get("q", "").strip()[:64], asked.get("state", "")
-    entries = [one for one in listed(reading) if _fits(one, q.casefold(), wanted)]
+    entries = [one for one in reading.entries if _fits(one, q.casefold(), wanted)]
     number = max(1, int(asked["page"])) if asked.get("page", "").isdecimal() and len(asked["page"]) < 6 else 1
     some = entries[(number - 1) * PAGE : number * PAGE]
     more = len(entries) > number * PAGE
@@ -67,16 +54,6 @@ async def _context(request: Request) -> dict[str, Any]:
         "next": url("/sources", **at, page=number + 1) if more else "",
         "live": url("/sources/-/live", **at, page=number if number > 1 else None),
     }  # fmt: skip
-
-
-def listed(reading: Reading) -> Sequence[Entry]:
-    """Every source with the worst that is wrong with it: the worst first, then as on the overview."""
-    worst: dict[str, Problem] = {}
-    for one in reading.problems:
-        if one.source and one.severity != "note":
-            worst.setdefault(one.source, one)
-    entries = [Entry(row, worst.get(row.view.name)) for row in reading.rows]
-    return sorted(entries, key=lambda one: RANKS[one.problem.severity] if one.problem else _WELL)
 
 
 def _fits(entry: Entry, q: str, wanted: str) -> bool:

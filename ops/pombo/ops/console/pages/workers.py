@@ -2,7 +2,7 @@
 
 from collections.abc import Set
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +12,11 @@ from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import fragment, page
 from pombo.ops.console.state import state_of
 from pombo.ops.overview import SourceView
+
+MOST_WORKERS: Final = 100
+"""Shown; the silent first."""
+MOST_SHARES: Final = 30
+"""Sources whose partitions are shown; those that nobody holds first, then the busiest."""
 
 nav = Nav("Workers", "/workers", "w", 60, "workers")
 
@@ -53,10 +58,12 @@ async def _context(request: Request) -> dict[str, Any]:
     alive = [worker for worker in workers if worker.alive(now)]
     live = {worker.id for worker in alive}
     shares = [Share.of(view, live) for view in overview.sources.values()] if overview else []
+    shares.sort(key=lambda share: (-share.orphaned, -share.busy, share.name))
+    workers = sorted(workers, key=lambda worker: (worker.alive(now), worker.host or "", worker.id))
     return {
         "reading": reading, "overview": overview, "now_ms": now, "alive": alive,
-        "workers": sorted(workers, key=lambda worker: (worker.alive(now), worker.host or "", worker.id)),
-        "shares": sorted(shares, key=lambda share: (-share.orphaned, -share.busy, share.name)),
+        "workers": workers, "shown": workers[:MOST_WORKERS],
+        "shares": shares[:MOST_SHARES], "more_shares": len(shares[MOST_SHARES:]),
         "held": sum(worker.partitions for worker in alive), "in_flight": sum(worker.in_flight or 0 for worker in alive),
         "memory": sum(worker.memory or 0 for worker in alive), "takeovers": sum(one.takeovers or 0 for one in alive),
         "orphaned": sum(share.orphaned for share in shares),

@@ -57,6 +57,18 @@
     return `rgba(${parts[0]}, ${parts[1]}, ${parts[2]}, ${alpha})`;
   }
 
+  // Of one source, the times in which it could not send lie behind its lines, in the colours of the timeline.
+  function shade(u) {
+    for (const one of (place.dataset.source && told.states[place.dataset.source]) || []) {
+      const [from, to] = [one.since, one.until ?? told.at.at(-1) + told.width_s * 1000].map((at) => {
+        const x = u.valToPos(at / 1000, "x", true);
+        return Math.min(Math.max(x, u.bbox.left), u.bbox.left + u.bbox.width);
+      });
+      u.ctx.fillStyle = tinted(colour(one.state), 0.13);
+      u.ctx.fillRect(from, u.bbox.top, Math.max(1, to - from), u.bbox.height);
+    }
+  }
+
   const drawn = new Map();
   const hidden = new Set();
 
@@ -87,7 +99,7 @@
           fill: chart.fill?.includes(name) ? tinted(stroke, 0.1) : undefined,
         };
       })],
-      hooks: { setCursor: [() => tellValues(kind)] },
+      hooks: { setCursor: [() => tellValues(kind)], drawClear: [shade] },
     };
   }
 
@@ -121,6 +133,8 @@
     const chart = CHARTS[kind];
     const plot = drawn.get(kind);
     const at = plot?.cursor.idx;
+    const when = place.querySelector(`[data-chart="${kind}"]`).parentElement.querySelector("[data-at]");
+    when.textContent = plot && at !== null && at !== undefined ? moment.format(plot.data[0][at] * 1000) : "";
     for (const [i, name] of chart.series.entries()) {
       const label = place.querySelector(`[data-value="${name}"]`);
       const line = plot ? plot.data[i + 1] : [];
@@ -178,6 +192,12 @@
       }
     });
     box.replaceChildren(made);
+    if (told.more_states) {
+      const words = document.createElement("p");
+      words.className = "muted small";
+      words.textContent = `And ${told.more_states} more source${told.more_states === 1 ? "" : "s"} that could not send all the time.`;
+      box.append(words);
+    }
   }
 
   // -- reading --

@@ -170,6 +170,15 @@
     if (event.target.closest("form[data-auto]")) event.target.form.requestSubmit();
   });
 
+  // A link to a part of a page is a link to its first field: what is to be repaired can be typed at once.
+  function arrive() {
+    const part = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+    $("input:not([type=hidden]), select, textarea, button", part || document.createElement("i"))?.focus({ preventScroll: true });
+  }
+  addEventListener("hashchange", arrive);
+  // Who is there already and presses again changes no hash.
+  document.addEventListener("click", (event) => { if (event.target.closest("a[href*='#']")) setTimeout(arrive); });
+
   // -- shortcuts --
 
   let went = 0;
@@ -231,12 +240,14 @@
   const title = document.title;
   let stream = null;
   let heard = Date.now();
-  function show(severity, words, urgent = 0) {
+  let wasAway = false;
+  function show(severity, words, urgent = 0, foremost = "") {
     if (!light) return;
     light.dataset.severity = severity;
     // Written only when it is news: screen readers say it each time.
     const told = $(".words", light);
     if (told.textContent !== words) told.textContent = words;
+    $(".foremost", light).textContent = foremost;
     document.title = urgent ? `(${urgent}) ${title}` : title;
   }
   function listen() {
@@ -245,7 +256,10 @@
     stream.addEventListener("tick", (event) => {
       heard = Date.now();
       const told = JSON.parse(event.data);
-      show(told.severity, told.headline, told.urgent);
+      show(told.severity, told.headline, told.urgent, told.foremost);
+      // A page that could not be made while Redis was away is made as soon as it is back.
+      if (told.away) wasAway = true;
+      else if (wasAway && $("[data-returns]")) location.reload();
       document.body.dispatchEvent(new CustomEvent("tick", { detail: told }));
     });
     stream.addEventListener("error", () => {
@@ -279,5 +293,7 @@
   window.pombo = { toast, morph, age, relative, exact, tellTimes };
   tellTimes();
   themed();
+  // The browser scrolls to the part when all is loaded, and takes the focus away as it does.
+  addEventListener("load", () => setTimeout(arrive));
   listen();
 })();

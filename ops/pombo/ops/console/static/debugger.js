@@ -16,7 +16,7 @@
   const revealButton = document.getElementById("reveal");
   const dialog = document.getElementById("event");
   const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23" });
-  const ENDS = ["delivered", "deduplicated", "dead"];
+  const ENDS = ["delivered", "dead", "deduplicated"];
 
   let events = new Map();       // by messageId, in order of arrival
   let rows = new Map();         // what is on the screen
@@ -81,28 +81,30 @@
   function way(one) {
     const parts = [];
     if (one.at.accepted) parts.push(badge("accepted"));
-    for (const end of ENDS) {
-      if (!one.at[end]) continue;
-      if (parts.length) parts.push(" → ");
+    const ends = ENDS.filter((end) => one.at[end]);
+    for (const end of ends) {
+      // Who has another end too was not dropped: what was dropped is a copy of it.
+      const copy = end === "deduplicated" && ends.length > 1;
+      if (parts.length) parts.push(copy ? ", a copy " : " → ");
       parts.push(badge(end));
-      if (one.at.accepted) parts.push(make("span", { class: "muted small" }, ` after ${lasting(one.at[end] - one.at.accepted)}`));
+      if (one.at.accepted && !copy) parts.push(make("span", { class: "muted small" }, ` after ${lasting(one.at[end] - one.at.accepted)}`));
     }
-    if (one.note) parts.push(make("span", { class: "small note" }, ` ${one.note}`));
     if (one.fate === "dead" && one.named && table.dataset.dead) {
       const query = new URLSearchParams({ source, message_id: one.id });
       parts.push(" ", make("a", { href: `/dead?${query}`, class: "small" }, "dead letter"));
     }
+    if (one.note) parts.push(make("span", { class: "small note clamp", title: one.note }, one.note));
     return parts;
   }
   function fill(row, one) {
     const at = one.at.accepted ?? Math.min(...Object.values(one.at));
     const when = make("time", { datetime: new Date(at).toISOString(), "data-own": "", title: window.pombo.exact.format(at) }, clock.format(at));
-    const name = make("button", { type: "button", class: "link", "aria-haspopup": "dialog" }, one.event || one.type || "unreadable");
+    const name = make("button", { type: "button", class: "link", "aria-haspopup": "dialog", title: one.event || "" }, make("bdi", {}, one.event || one.type || "unreadable"));
     if (!one.named) name.disabled = true;
     row.replaceChildren(
       make("td", { class: "tight" }, when),
       make("td", { class: "name" }, name, one.event && one.type ? make("span", { class: "muted small" }, ` ${one.type}`) : ""),
-      make("td", { class: "mono user" }, one.user || "–"),
+      make("td", { class: "mono user", title: one.user || "" }, make("bdi", {}, one.user || "–")),
       make("td", { class: "long" }, ...way(one)),
       make("td", { class: "num" }, String(one.partition)),
       make("td", { class: "num" }, size(one.size)),
@@ -298,5 +300,6 @@
   });
   addEventListener("pagehide", stop);
   addEventListener("pageshow", listen);
+  tell("Connecting…", "unknown");
   listen();
 })();

@@ -20,6 +20,8 @@ from rq.serializers import JSONSerializer
 from pombo.shared.logs import get_logger
 from pombo.shared.scripts import script
 
+RUN: Final = "pombo_run"
+"""Field in RQ's hash of a job: the token of its last run; the scripts have the same word, and that of the next."""
 CANCEL: Final = "pombo_cancel"
 """Field in RQ's hash of a job: somebody wants it to end."""
 SIGN_OF_LIFE_S = 35
@@ -137,7 +139,7 @@ class OneRun:
         job.meta = self.meta
         with self._redis.pipeline() as pipe:
             job.save(pipeline=pipe)
-            pipe.hset(job.key, "pombo_run", self._run)
+            pipe.hset(job.key, RUN, self._run)
             if execution is not None:
                 execution.save(SIGN_OF_LIFE_S, pipeline=pipe)
                 ExecutionRegistry(job.id, self._redis).add(execution, SIGN_OF_LIFE_S, pipeline=pipe)

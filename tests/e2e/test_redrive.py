@@ -30,8 +30,8 @@ PARTITIONS = 8
 RATE = 4000.0
 """Letters a second that the redrive may move."""
 AT_ONCE = 2000
-TAKEN_UP_S = 120.0
-"""RQ notices a worker that is gone after 70 s, and its maintenance looks every 15 s."""
+TAKEN_UP_S = 45.0
+"""A job is taken up 35 s after its worker's last sign of life, and somebody looks every 5 s."""
 
 
 def bury(here: Installation, count: int) -> list[str]:

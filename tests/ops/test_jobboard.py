@@ -1,5 +1,6 @@
 """The job board, beside jobs that RQ really stores."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,12 +72,34 @@ def test_more_than_was_expected_is_no_more_than_all() -> None:
             "cancelled; at least 2 dead letters redriven, which stays so",
         ),
         (view("gone"), "no longer stored"),
+        (
+            view("queued", waits="no room", waits_since="2026-01-02T03:04:05.678Z", done=2, moved=2),
+            "2 dead letters redriven so far; it waits since 2026-01-02 03:04:05 UTC: no room; meanwhile other jobs go "
+            "first",
+        ),
+        (view("queued", done=2, moved=2), "2 dead letters redriven so far; it waits for a worker"),
+        (replace(view(waits="no room"), ending=True), "0 dead letters redriven so far; it is being stopped"),
+        (view("canceled", waits="no room", done=2, moved=2), "cancelled; 2 dead letters redriven, which stays so"),
+        (
+            view("stopped", kind="export", letters=2, done=2, phase="dropped"),
+            "cancelled; no dead letter exported: the half of a file, with 2 dead letters, was deleted",
+        ),
         (view(waits="the disk is full"), "0 dead letters redriven so far; it waits: the disk is full"),
     ],
 )
 def test_one_sentence_says_what_became_of_it(job: JobView, sentence: str) -> None:
     """Whatever happened, and what was done stays done."""
     assert sentence == job.sentence
+
+
+def test_one_word_says_how_it_is() -> None:
+    """The same words wherever jobs are shown; RQ's own stay in the JSON."""
+    running = view()
+    waits, ending = view(waits="no room"), replace(running, ending=True)
+    found = [one.word for one in (view("queued"), running, waits, ending, view("stopped"), view("canceled"))]
+    assert ["waiting", "running", "waiting", "stopping", "cancelled", "cancelled"] == found
+    assert (None, None) == (view("finished", waits="no room").waits, running.describe()["waits"])
+    assert ("started", "no room") == (waits.describe()["status"], waits.describe()["waits"])
 
 
 def test_a_failed_job_says_why() -> None:

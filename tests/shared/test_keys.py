@@ -34,6 +34,7 @@ def of_source(keys: SourceKeys, number: int = 0, other: int = 0) -> dict[str, st
         "lease": keys.lease(number),
         "record": keys.record(number),
         "session": keys.session(str(other)),
+        **dict(zip(("imported", "imported lines"), keys.imported(str(other)), strict=True)),
         "bucket": keys.bucket(number, other),
     }
 
@@ -77,7 +78,10 @@ def hash_tag(key: str) -> str | None:
 
 def test_this_test_knows_every_key() -> None:
     """A key that is added is added here too."""
-    assert public(SourceKeys) - {"buckets"} == of_source(Keys().of("S")).keys() - {"dead_draft groups"}
+    assert public(SourceKeys) - {"buckets"} == of_source(Keys().of("S")).keys() - {
+        "dead_draft groups",
+        "imported lines",
+    }
     assert public(Keys) - {"of"} == of_fleet(Keys()).keys()
 
 
@@ -88,7 +92,7 @@ def test_table_names_every_key() -> None:
     made |= {keys.of("S").ids, keys.of("S").dead, keys.of("S").losses, keys.of("S").session("I")}
     made |= {keys.of("S").dead_table, keys.of("S").dead_groups, *keys.of("S").dead_draft}
     made |= {keys.of("S").history, keys.of("S").history_day, keys.of("S").tail}
-    made |= {keys.of("S").recoveries}
+    made |= {keys.of("S").recoveries, *keys.of("S").imported("I")}
     made |= {"NS:{S}:stream:P", "NS:{S}:lease:P", "NS:{S}:record:P", "NS:{S}:ids:G:B"}
     assert made == set(documented())
     generic = [re.sub(r"\d+", "7", key) for key in of_source(keys.of("S"), 7, 7).values()]
@@ -162,5 +166,7 @@ def test_names_are_pinned() -> None:
         "lease": "pombo:{bot}:lease:3",
         "record": "pombo:{bot}:record:3",
         "session": "pombo:{bot}:session:9",
+        "imported": "pombo:{bot}:import:9",
+        "imported lines": "pombo:{bot}:import:9:lines",
         "bucket": "pombo:{bot}:ids:3:9",
     } == of_source(Keys().of("bot"), 3, 9)

@@ -16,7 +16,7 @@ NAMES = sorted(path.name.removesuffix(".lua") for path in LUA.iterdir())
 SCRIPTS = [name for name in NAMES if LUA.joinpath(f"{name}.lua").read_text("utf-8").startswith("#!")]
 PARTS = {*NAMES} - {*SCRIPTS}
 """Files that are included by others and are no scripts."""
-REFUSED_WHEN_FULL = {"append", "dead_append", "dead_redrive", "dead_draft", "sample", "tail", "watch"}
+REFUSED_WHEN_FULL = {"append", "dead_append", "dead_redrive", "dead_restore", "dead_draft", "sample", "tail", "watch"}
 """Scripts that a server at maxmemory refuses: those that add events to a queue, dead letters to the letters, make a
 table anew that readers can do without, or fill what the console shows."""
 

@@ -7,12 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
 import pytest
@@ -20,7 +18,6 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError
 from rq.job import Job, _current_job
-from rq.serializers import JSONSerializer
 from rq.timeouts import JobTimeoutException
 
 from pombo.ops.jobboard import JobView, cancel, find_job
@@ -47,6 +44,8 @@ from pombo.worker.jobs import (
 )
 from pombo.worker.jobs.criteria import NOBODY
 from pombo.worker.jobs.frame import Desk, Task, perform
+from pombo.worker.jobs.runs import RUN
+from support.jobprocess import bury, fetch, given_up, jobs_process, queued, result, running_job
 from support.jobs import do_jobs
 from support.programs import exists
 from support.waiting import until
@@ -73,18 +72,6 @@ async def bot(redis: AsyncRedis, keys: Keys, secrets: Secrets) -> str:
     return "bot"
 
 
-def bury(redis: Redis, *ids: str, reason: str = "poison", namespace: str = "pombo") -> None:
-    """Store dead letters and count them, as a worker would."""
-    of, header = Keys(namespace).of("bot"), LetterHeader(reason, 0).dump()
-    with redis.pipeline(transaction=False) as pipe:
-        for message_id in ids:
-            event = {"messageId": message_id, "type": "track", "userId": "u1", "event": "Message Sent"}
-            pipe.xadd(of.dead, {"h": header, "b": orjson.dumps(event)})
-        for counter in ("accepted", "dead", f"dead:{reason}"):
-            pipe.hincrby(of.ledger, counter, len(ids))
-        pipe.execute()
-
-
 async def set_retention() -> None:
     """Have letters of `bot` kept for a day."""
     client = aconnect(os.environ["POMBO_REDIS_URL"])
@@ -96,37 +83,10 @@ def many() -> list[str]:
     return [f"m{number:05}" for number in range(MANY)]
 
 
-def queued(redis: Redis, namespace: str = "pombo") -> int:
-    """Events that wait in the source's streams, as stored."""
-    entries: Any = redis.xrange(Keys(namespace).of("bot").stream(0))
-    return sum(int(fields[b"n"]) for _, fields in entries)
-
-
-def fetch(redis: Redis, job: Job) -> Job:
-    return Job.fetch(job.id, connection=redis, serializer=JSONSerializer)
-
-
-def result(redis: Redis, job: Job) -> Any:
-    """What the job returned."""
-    return fetch(redis, job).return_value()
-
-
 def counted(moved: int) -> dict[str, Any]:
     """The result of a redrive that passed over nothing."""
     counts = {"moved": moved, "skipped": 0, "unreadable": 0, "older": 0}
     return {**counts, "sentence": f"{moved:,} dead letters redriven"}
-
-
-@contextmanager
-def jobs_process(err: IO[bytes] | None = None, **env: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """The process that runs jobs."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pombo.worker.jobs"], env={**os.environ, **env}, stdin=subprocess.DEVNULL, stderr=err
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
@@ -139,12 +99,6 @@ def finish(redis: Redis, job: Job) -> None:
     """Do the rest of a slow job that is on the queue again, in this process."""
     hurry(redis, job)
     do_jobs(redis)
-
-
-def running_job(process: "subprocess.Popen[bytes]") -> int:
-    """The process in which a job runs; 0 without one."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return int(children[0]) if children else 0
 
 
 def half_way(redis: Redis, job: Job, process: "subprocess.Popen[bytes]") -> int:
@@ -185,18 +139,6 @@ def test_a_filter_travels_as_json(sync_redis: Redis, bot: str) -> None:
     assert "pombo.worker.jobs.redrive" == job.serializer.loads(job.data)[0]
     assert (0, None) == itemgetter("done", "total")(orjson.loads(stored[b"meta"]))
     assert 1 == result(sync_redis, job)["moved"] == queued(sync_redis)
-
-
-def test_a_job_knows_its_namespace(sync_redis: Redis, bot: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All namespaces share the queue: whoever runs the job, it moves the letters of the one who asked."""
-    monkeypatch.setenv("POMBO_NAMESPACE", "other")
-    job = enqueue_redrive(sync_redis, bot, Filter(), namespace="pombo")
-    bury(sync_redis, "a")
-    bury(sync_redis, "b", namespace="other")
-    do_jobs(sync_redis)
-
-    assert 1 == result(sync_redis, job)["moved"] == queued(sync_redis)
-    assert 0 == queued(sync_redis, "other")
 
 
 def test_what_fails_for_good_is_not_tried_again(sync_redis: Redis) -> None:
@@ -253,7 +195,7 @@ def test_a_stop_puts_the_running_job_back(sync_redis: Redis, bot: str) -> None:
 
 
 def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> None:
-    """Nobody runs on beside the next worker, and RQ's maintenance, once the job is overdue, puts it back."""
+    """Nobody runs on beside the next worker, and whoever looks, once the job is overdue, puts it back."""
     bury(sync_redis, *many())
     job = enqueue_redrive(sync_redis, bot, Filter(), rate=SLOW)
     with jobs_process() as process:
@@ -263,7 +205,7 @@ def test_a_killed_worker_takes_its_job_with_it(sync_redis: Redis, bot: str) -> N
         until(lambda: not exists(pid), "end of the job's process")
     assert "started" == fetch(sync_redis, job).get_status()
 
-    queue(sync_redis).started_job_registry.cleanup(timestamp=time.time() + 300)
+    given_up(sync_redis, job)
     finish(sync_redis, job)
     assert MANY == result(sync_redis, job)["moved"] == queued(sync_redis)
 
@@ -274,10 +216,10 @@ def test_a_job_that_is_done_twice_is_done_once(sync_redis: Redis, bot: str) -> N
     job = enqueue_redrive(sync_redis, bot, Filter(), rate=SLOW)
     with jobs_process() as first:
         pid = half_way(sync_redis, job, first)
-        run = fetch(sync_redis, job).meta["run"]
-        queue(sync_redis).started_job_registry.cleanup(timestamp=time.time() + 300)
+        run = sync_redis.hget(job.key, RUN)
+        given_up(sync_redis, job)
         with jobs_process() as second:
-            until(lambda: fetch(sync_redis, job).meta["run"] != run, "second run of the job")
+            until(lambda: sync_redis.hget(job.key, RUN) != run, "second run of the job")
             until(lambda: not exists(pid), "end of the first one")
             half_way(sync_redis, job, second)
             stop(first)

@@ -1,23 +1,27 @@
 """The job board: what RQ knows of pombo's jobs, as people want to see it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
 from redis.client import Redis
-from rq import Worker
 from rq.command import send_stop_job_command
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job
 from rq.registry import BaseRegistry
 from rq.serializers import JSONSerializer
+from rq.utils import utcformat
 
 from pombo.shared.errors import ConfigurationError, JobError, UnknownJobError
-from pombo.worker.jobs import RESULT_TTL_S, forget, queue
-from pombo.worker.jobs.sentences import told
+from pombo.shared.scripts import Argument, script
+from pombo.worker.jobs import RESULT_TTL_S, forget, marked, queue, worker_count
+from pombo.worker.jobs.sentences import lasts, told
 
 ENDED = frozenset({"finished", "failed", "stopped", "canceled", "gone"})
+_CANCELLED = frozenset({"stopped", "canceled"})
+"""RQ's words for a job that was cancelled: while it ran, or before."""
 LISTED = 50
 """Jobs on one page of the list, those that have not ended aside."""
 _INNER = frozenset({"pending", "first_bad"})
@@ -40,6 +44,8 @@ class JobView:
     result: Any = None
     error: str | None = None
     """The last line of what a failed job raised."""
+    ending: bool = False
+    """Whether somebody cancelled it, and it has not ended yet."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -105,19 +111,52 @@ class JobView:
         return (self.total - self.done) / self.rate if self.rate and self.total is not None else None
 
     @property
+    def waits(self) -> str | None:
+        """What it waits for, beside a worker; None when for nothing."""
+        return None if self.ended else self.meta.get("waits")
+
+    @property
+    def waits_since(self) -> datetime | None:
+        """Since when."""
+        since = self.meta.get("waits_since") if self.waits else None
+        return None if since is None else datetime.fromisoformat(since)
+
+    @property
+    def word(self) -> str:
+        """Its status in one word of ours: waiting, running, stopping, finished, failed, cancelled or gone."""
+        if self.ended:
+            return "cancelled" if self.status in _CANCELLED else self.status
+        if self.ending:
+            return "stopping"
+        return "running" if self.status == "started" and not self.waits else "waiting"
+
+    @property
     def sentence(self) -> str:
         """What it did so far, or what became of it, for people."""
-        did = str(self.meta.get("sentence") or told(self.meta))
-        if self.status in {"stopped", "canceled"}:
+        did = str(self.meta.get("sentence") or told(self.meta)) if self.ended else told(self.meta)
+        if self.status in _CANCELLED:
             # Of a job that had to be killed, the last step is not counted.
             least = "at least " if self.meta.get("pending") else ""
-            return f"cancelled; {least}{did}, which stays so" if self.done else "cancelled before it did anything"
-        return {
-            "finished": did,
-            "failed": f"failed: {self.error or 'its worker died again and again'}; before that, {did}",
-            "gone": "no longer stored",
-            "started": f"{did} so far" + (f"; it waits: {waits}" if (waits := self.meta.get("waits")) else ""),
-        }.get(self.status, "waits for a worker")
+            stays = ", which stays so" if lasts(self.meta) else ""
+            return f"cancelled; {least}{did}{stays}" if self.done else "cancelled before it did anything"
+        if self.ended:
+            failed = f"failed: {self.error or 'its worker died again and again'}; before that, {did}"
+            return {"finished": did, "failed": failed}.get(self.status, "no longer stored")
+        return "; ".join(self._so_far(did))
+
+    def _so_far(self, did: str) -> Iterator[str]:
+        begun = self.status == "started" or bool(self.done)
+        if begun:
+            yield f"{did} so far"
+        if self.ending:
+            yield "it is being stopped"
+        elif self.waits:
+            since = f" since {self.waits_since:%Y-%m-%d %H:%M:%S} UTC" if self.waits_since else ""
+            yield f"it waits{since}: {self.waits}"
+            if self.status != "started":
+                yield "meanwhile other jobs go first"
+        elif self.status != "started":
+            yield "it waits for a worker" if begun else "waits for a worker"
 
     def describe(self) -> dict[str, Any]:
         """The JSON of `jobs list`."""
@@ -127,6 +166,9 @@ class JobView:
             "kind": self.kind,
             "source": self.source,
             "status": self.status,
+            "ending": self.ending,
+            "waits": self.waits,
+            "waits_since": self.waits_since and self.waits_since.isoformat(timespec="milliseconds"),
             "description": self.description,
             "by": self.by,
             "done": self.done,
@@ -202,7 +244,10 @@ def read_jobs(connection: Redis) -> list[JobView]:
 def read_job(connection: Redis, job_id: str) -> JobView | None:
     """One job; None when none of that id is stored."""
     job = _fetch(connection, job_id)
-    return None if job is None else JobView.of(job)
+    if job is None:
+        return None
+    view = JobView.of(job)
+    return view if view.ended else replace(view, ending=bool(marked(connection, [job_id])))
 
 
 def find_job(connection: Redis, job_id: str) -> JobView:
@@ -220,7 +265,8 @@ def find_job(connection: Redis, job_id: str) -> JobView:
 def cancel(connection: Redis, job_id: str) -> JobView:
     """Take a job off the queue, or have its worker stop it; return it as it was before.
 
-    What it did stays done. One that runs ends within some seconds.
+    What it did stays done. One that runs ends within some seconds; one whose worker is dead, when another one takes
+    it up.
 
     Raises:
         UnknownJobError: none of that id is stored.
@@ -230,43 +276,50 @@ def cancel(connection: Redis, job_id: str) -> JobView:
     job = _fetch(connection, job_id)
     if view.ended or job is None:
         raise JobError(f"job {job_id} is {view.status} already; nothing was changed")
-    try:
-        if view.status == "started":
+    now = datetime.now(UTC)
+    jobs = queue(connection)
+    keys = [job.key, jobs.key, jobs.scheduled_job_registry.key, jobs.canceled_job_registry.key]
+    args: list[Argument] = [job_id, utcformat(now), int(now.timestamp()), RESULT_TTL_S]
+    answer = script("job_cancel").call(connection, keys, args)
+    if answer == b"off":
+        _forget(connection, job_id)
+    elif answer == b"marked":
+        # Should nobody hear it, as when the job's worker is dead, whoever takes the job up finds the mark.
+        with suppress(InvalidJobOperation, NoSuchJobError):
             send_stop_job_command(connection, job_id, serializer=JSONSerializer)
-        else:
-            _take_off(connection, job)
-    except InvalidJobOperation as error:
-        raise JobError(f"job {job_id} cannot be cancelled now: {error}") from None
+        return replace(view, status="started")
+    else:
+        raise JobError(f"job {job_id} has just ended; nothing was changed")
     return view
 
 
 def workers(connection: Redis) -> int:
     """How many processes do jobs now."""
-    return Worker.count(connection=connection, queue=queue(connection))
+    return worker_count(queue(connection))
 
 
-def _take_off(connection: Redis, job: Job) -> None:
-    """RQ would keep a cancelled job for ever, with the words it was given."""
-    job.cancel()
-    forget(job)
-    job.ended_at = datetime.now(UTC)
-    with connection.pipeline() as pipe:
-        job.save(pipeline=pipe)
-        job.cleanup(ttl=RESULT_TTL_S, pipeline=pipe)
-        queue(connection).canceled_job_registry.add(job, ttl=RESULT_TTL_S, pipeline=pipe)
-        pipe.execute()
+def _forget(connection: Redis, job_id: str) -> None:
+    """Keep of a job that was taken off the queue no word of whom it was about."""
+    job = _fetch(connection, job_id)
+    if job is not None:
+        forget(job)
+        job.save(include_meta=False)
 
 
 def _fetch(connection: Redis, job_id: str) -> Job | None:
+    """One job of this namespace's."""
     try:
-        return Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
+        job = Job.fetch(job_id, connection=connection, serializer=JSONSerializer)
     except (NoSuchJobError, ValueError):
         return None
+    return job if job.origin == queue(connection).name else None
 
 
 def _fetch_all(connection: Redis, ids: Sequence[str]) -> list[JobView]:
     found = Job.fetch_many([*ids], connection=connection, serializer=JSONSerializer) if ids else []
-    return [JobView.of(job) for job in found if job is not None]
+    views = [JobView.of(job) for job in found if job is not None]
+    ending = marked(connection, [view.id for view in views if not view.ended])
+    return [replace(view, ending=view.id in ending) for view in views]
 
 
 def _living(connection: Redis, count: int) -> list[str]:

@@ -18,15 +18,12 @@ class Jobs:
 
 def count_jobs(url: str) -> Jobs:
     """Ask RQ, over a connection of its own; raises what the client raises."""
-    from rq import Worker
-
     from pombo.shared.connection import connect
-    from pombo.worker.jobs import queue
+    from pombo.worker.jobs import queue, worker_count
 
     with connect(url, timeout_s=2.0, connect_timeout_s=1.0) as connection:
         jobs = queue(connection)
         # Looking changes nothing, so RQ is kept from tidying up meanwhile.
         started = jobs.started_job_registry.get_job_ids(cleanup=False)
         failed = jobs.failed_job_registry.get_job_ids(cleanup=False)
-        queued, workers = len(jobs.get_job_ids()), Worker.count(connection=connection, queue=jobs)
-        return Jobs(queued + len(started), workers, len(started), len(failed))
+        return Jobs(len(jobs.get_job_ids()) + len(started), worker_count(jobs), len(started), len(failed))

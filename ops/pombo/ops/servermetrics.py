@@ -8,13 +8,10 @@ from typing import Any, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from redis.asyncio import Redis
-from rq import Queue
-from rq import Worker as JobWorker
-from rq.serializers import JSONSerializer
 
 from pombo.shared.connection import connect, jobs_url, primaries
 from pombo.shared.settings import Settings
-from pombo.worker.jobs import QUEUE
+from pombo.worker.jobs import queue, worker_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +119,14 @@ def read_jobs(settings: Settings) -> JobsReading:
         RedisError: it is away.
     """
     with connect(jobs_url(settings)) as connection:
-        queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
+        jobs = queue(connection, settings.namespace)
         counts = {
-            "queued": queue.count,
-            "running": connection.zcard(queue.started_job_registry.key),
-            "scheduled": connection.zcard(queue.scheduled_job_registry.key),
-            "failed": connection.zcard(queue.failed_job_registry.key),
+            "queued": jobs.count,
+            "running": connection.zcard(jobs.started_job_registry.key),
+            "scheduled": connection.zcard(jobs.scheduled_job_registry.key),
+            "failed": connection.zcard(jobs.failed_job_registry.key),
         }
-        return JobsReading({state: int(count) for state, count in counts.items()}, JobWorker.count(queue=queue))
+        return JobsReading({state: int(count) for state, count in counts.items()}, worker_count(jobs))
 
 
 def jobs_families(reading: JobsReading | None) -> Iterator[Metric]:

@@ -25,6 +25,8 @@ source, whose name holds none.
 | `NS:{S}:lease:P` | string | workers | until released | `worker id:fencing token` of the holder |
 | `NS:{S}:record:P` | hash | lease holder | until acked | the in-flight record |
 | `NS:{S}:session:I` | hash | producer session I | 48 h after use | last sequence, its reply, events accepted |
+| `NS:{S}:import:I` | hash | imports | 30 days after use | of one file: the last call, and what it put back |
+| `NS:{S}:import:I:lines` | bitmap | imports | 30 days after use | lines of the file that were put back |
 | `NS:{S}:ids` | hash | workers | with the source | generations of the idempotency store |
 | `NS:{S}:ids:G:B` | set of ints | workers | twice the window | bucket B of generation G |
 | `NS:{S}:dead` | stream | workers append, jobs remove | until redriven or discarded | dead letters |
@@ -174,6 +176,10 @@ class SourceKeys:
 
     def session(self, session: str) -> str:
         return f"{self.prefix}:session:{session}"
+
+    def imported(self, name: str) -> tuple[str, str]:
+        """What is remembered of the import of a file, and of which of its lines."""
+        return f"{self.prefix}:import:{name}", f"{self.prefix}:import:{name}:lines"
 
     def buckets(self, generation: int) -> str:
         """What the names of its buckets begin with: a claim makes some thousand of them."""

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     unset: the embedded server's socket under `POMBO_HOME`."""
     jobs_redis_url: Annotated[str | None, Field(repr=False)] = None
     """Redis of the control plane (RQ), which cannot be a cluster; default: the same as `POMBO_REDIS_URL`.
-    One for each of these: whoever shares it runs the others' jobs."""
+    Installations that share one need different namespaces: whoever has the same runs the others' jobs."""
     home: Path = Path("~/.pombo")
     """Folder of the embedded server: its data, socket, log and secret key."""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "pombo"

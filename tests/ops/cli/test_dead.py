@@ -430,10 +430,13 @@ def test_import_what_was_exported(pombo: Cli, letters: list[str], place: Path) -
     before = [pombo("dead", "show", one, "--json").json for one in letters]
     pombo("dead", "export", "out.ndjson")
     pombo("dead", "discard", "--yes")
-    assert pombo("dead", "import", "out.ndjson", "--dry-run").out == "would put 3 dead letters back into bot\n"
+    planned = "would put 3 dead letters back into bot, without those that are there or were put back before\n"
+    assert planned == pombo("dead", "import", "out.ndjson", "--dry-run").out
     assert [] == ids(pombo)
-    for _ in range(2):
-        assert pombo("dead", "import", "out.ndjson").out == "3 dead letters back in bot\n"
+    assert "3 dead letters put back into bot\n" == pombo("dead", "import", "out.ndjson").out
+    assert pombo("dead", "import", "out.ndjson").out.startswith(
+        "0 dead letters put back into bot\n3 had been put back from this file before, and were not put back again"
+    )
     after = [pombo("dead", "show", one, "--json").json for one in ids(pombo)]
     kept = ("reason", "message_id", "payload", "payload_encoding", "accepted_at", "attempts", "answer", "group")
     assert [[one[key] for key in kept] for one in before] == [[one[key] for key in kept] for one in after]
@@ -447,7 +450,8 @@ def test_import_from_standard_input_into_another_source(program: Cli, letters: l
     exported = program("dead", "export", "-").out
     document = program("dead", "import", "-", "--source", "other", "--json", stdin=exported).json
     assert {
-        "letters": 3, "restored": 3, "present": 0, "bad": 0, "sources": {"other": 3}, "dry_run": False,
+        "letters": 3, "restored": 3, "present": 0, "before": 0, "bad": 0, "sources": {"other": 3},
+        "dry_run": False,
     } == document  # fmt: skip
     assert ["m1", "m2", None] == [
         row["message_id"] for row in program("dead", "list", "--source", "other", "--json").json
@@ -457,8 +461,24 @@ def test_import_from_standard_input_into_another_source(program: Cli, letters: l
 def test_import_of_what_never_left(pombo: Cli, letters: list[str], place: Path) -> None:
     """Letters that are there are passed over and told."""
     pombo("dead", "export", "out.ndjson")
-    assert pombo("dead", "import", "out.ndjson").out == "0 dead letters back in bot; 3 had never left\n"
+    told = "0 dead letters put back into bot; 3 were there already\n"
+    assert told == pombo("dead", "import", "out.ndjson").out
     assert letters == ids(pombo)
+
+
+def test_import_of_what_was_discarded_since(pombo: Cli, letters: list[str], place: Path) -> None:
+    """Nothing is said to be back that is not; who wants it once more says so."""
+    pombo("dead", "export", "out.ndjson")
+    pombo("dead", "discard", "--yes", "--limit", "2")
+    told = "2 dead letters put back into bot; 1 were there already\n"
+    assert told == pombo("dead", "import", "out.ndjson").out
+    pombo("dead", "discard", "--yes")
+    document = pombo("dead", "import", "out.ndjson", "--json").json
+    assert (1, 0, 2) == (document["restored"], document["present"], document["before"])
+    assert 1 == len(ids(pombo))
+    assert "3 dead letters put back into bot\n" == pombo("dead", "import", "out.ndjson", "--again").out
+    assert 4 == len(ids(pombo))
+    assert pombo("audit", "--json").json["balanced"]
 
 
 def test_import_passes_over_what_is_no_letter(pombo: Cli, letters: list[str], place: Path) -> None:
@@ -467,7 +487,10 @@ def test_import_passes_over_what_is_no_letter(pombo: Cli, letters: list[str], pl
     pombo("dead", "discard", "--yes", "--limit", "1")
     (place / "bad.ndjson").write_text('{"a"\n\n[]\n{"id":"x"}\n' + (place / "out.ndjson").read_text())
     answer = pombo("dead", "import", "bad.ndjson")
-    assert (1, "1 dead letter back in bot\n3 lines without a dead letter, passed over\n") == (answer.code, answer.out)
+    assert (1, "1 dead letter put back into bot\n3 lines without a dead letter, passed over\n") == (
+        answer.code,
+        answer.out,
+    )
     assert ["line 1: it is no JSON", "line 3: it is no JSON object"] == answer.err.splitlines()[:2]
     assert (1, "no dead letter in there\n") == ((none := pombo("dead", "import", "-", stdin="\n")).code, none.out)
 

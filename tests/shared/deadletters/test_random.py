@@ -15,6 +15,7 @@ from pombo.shared.deadletters import (
     Counts,
     DeadLetter,
     Filter,
+    Numbered,
     compact,
     count,
     discard,
@@ -100,7 +101,8 @@ class Life:
         chosen = [self.exports[pick % len(self.exports)] for pick in picks] if self.exports else []
         self.imports += 1
         for _ in range(2 if chosen else 0):
-            await restore(self.redis, self.keys, SOURCE, chosen, session="import", sequence=self.imports)
+            numbered = [Numbered(line, one) for line, one in enumerate(chosen, 1)]
+            await restore(self.redis, self.keys, SOURCE, numbered, name=f"import{self.imports}", by="us")
 
     async def rebuild(self) -> None:
         """The table is made anew, unless somebody else is at it."""

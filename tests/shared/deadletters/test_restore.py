@@ -1,6 +1,8 @@
 """Putting dead letters back from an export."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,9 +18,12 @@ from pombo.shared.deadletters import (
     DeadLetter,
     Filter,
     LetterHeader,
+    Numbered,
     Restored,
+    digest_of,
     discard,
     exported,
+    import_name,
     read,
     restore,
     restore_steps,
@@ -43,6 +48,11 @@ async def of(redis: Redis, keys: Keys) -> SourceKeys:
 
 async def letters(redis: Redis, keys: Keys) -> list[DeadLetter]:
     return [one async for one in read(redis, keys, "bot")]
+
+
+def numbered(these: Iterable[DeadLetter]) -> list[Numbered]:
+    """Letters as lines of a file."""
+    return [Numbered(number, one) for number, one in enumerate(these, 1)]
 
 
 def line(one: DeadLetter) -> Any:
@@ -107,7 +117,7 @@ def test_lines_that_hold_no_letter_are_told(change: dict[str, Any], words: str) 
 async def test_the_most_events_that_a_line_may_say_are_counted(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """More would be rounded on the way into the ledger, or refused behind the letter."""
     most = exported(line(DeadLetter("bot", "1-0", header("corrupt"), b"\x01?", MOST_EVENTS)))
-    await restore(redis, keys, SOURCE, [most] * MOST_LETTERS, session="s", sequence=1)
+    await restore(redis, keys, SOURCE, numbered([most] * MOST_LETTERS), name="i", by="us")
     assert MOST_EVENTS * MOST_LETTERS == (await read_ledger(redis, of)).dead
     assert (await read_ledger(redis, of)).balanced
 
@@ -126,7 +136,7 @@ async def test_letters_come_back_as_they_were(redis: Redis, keys: Keys, of: Sour
     lines = [line(one) for one in before]
     await discard(redis, keys, "bot", before)
 
-    put_back = await restore(redis, keys, SOURCE, [*map(exported, lines)], session="s", sequence=1)
+    put_back = await restore(redis, keys, SOURCE, numbered(map(exported, lines)), name="i", by="us")
 
     after = await letters(redis, keys)
     assert Restored(3, 0) == put_back
@@ -145,15 +155,44 @@ async def test_letters_come_back_as_they_were(redis: Redis, keys: Keys, of: Sour
 
 
 async def test_a_repeat_puts_nothing_back_twice(redis: Redis, keys: Keys, of: SourceKeys) -> None:
-    """By its session and sequence a step is known, also when later ones were done since."""
+    """Who lost the answer is told again what was put back; who asks later is told that it had been before."""
     await put(redis, keys, letter("m1"), letter("m2"))
-    first, second = gone = await letters(redis, keys)
+    first, second = numbered(gone := await letters(redis, keys))
     await discard(redis, keys, "bot", gone)
+    found = [
+        await restore(redis, keys, SOURCE, [one], name="i", by="us") for one in (first, first, second, first, second)
+    ]
 
-    for sequence, one in ((1, first), (1, first), (2, second), (1, first), (2, second)):
-        assert Restored(1, 0) == await restore(redis, keys, SOURCE, [one], session="s", sequence=sequence)
-
+    assert [Restored(1), Restored(1), Restored(1), Restored(before=1), Restored(before=1)] == found
     assert ["m1", "m2"] == [one.event["messageId"] for one in await letters(redis, keys)]
+
+
+async def test_whoever_imports_a_file_its_lines_come_back_once(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """However they are cut into steps, and in whatever order, also of lines that had not left at first."""
+    await put(redis, keys, *(letter(f"m{number}") for number in range(6)))
+    lines = numbered(there := await letters(redis, keys))
+    await discard(redis, keys, "bot", there[2:])
+
+    assert Restored(2, present=2) == await restore(redis, keys, SOURCE, lines[:4], name="i", by="a job")
+    assert Restored(1, before=2) == await restore(redis, keys, SOURCE, lines[2:5], name="i", by="a command")
+    await discard(redis, keys, "bot", await letters(redis, keys))
+    assert Restored(3, before=3) == await restore(redis, keys, SOURCE, lines, name="i", by="another one")
+    assert ["m0", "m1", "m5"] == [one.event["messageId"] for one in await letters(redis, keys)]
+    assert (await read_ledger(redis, of)).balanced
+
+
+def test_an_import_is_named_by_content_and_source(tmp_path: Path) -> None:
+    """Another file, another source, or one made anew, is another import, and so is one that is wanted again."""
+    named = []
+    for content in (b"a", b"a", b"b"):
+        (tmp_path / "file").write_bytes(content)
+        with (tmp_path / "file").open("rb") as file:
+            named.append(import_name(digest_of(file), SOURCE))
+    other = SOURCE.model_copy(update={"incarnation": "another"})
+    with (tmp_path / "file").open("rb") as file:
+        named += [import_name(digest_of(file), other), import_name(digest_of(file), SOURCE, again="x")]
+    assert named[0] == named[1]
+    assert 4 == len({*named})
 
 
 async def test_letters_that_never_left_are_passed_over(redis: Redis, keys: Keys, of: SourceKeys) -> None:
@@ -161,31 +200,34 @@ async def test_letters_that_never_left_are_passed_over(redis: Redis, keys: Keys,
     await put(redis, keys, letter("m1"))
     there = await letters(redis, keys)
 
-    assert Restored(0, 1) == await restore(redis, keys, SOURCE, there, session="s", sequence=1)
+    assert Restored(0, 1) == await restore(redis, keys, SOURCE, numbered(there), name="i", by="us")
     assert 1 == await redis.xlen(of.dead)
     others = [replace(one, source="other") for one in there]
-    assert Restored(1, 0) == await restore(redis, keys, SOURCE, others, session="s", sequence=1)
+    assert Restored(1, 0) == await restore(redis, keys, SOURCE, numbered(others), name="i", by="us")
 
 
 async def test_letters_get_a_partition_that_the_source_has(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """A letter of a source with more partitions can be redriven here all the same."""
-    await restore(redis, keys, SOURCE, [DeadLetter("a", "1-0", header("poison", 77), body())], session="s", sequence=1)
+    one = DeadLetter("a", "1-0", header("poison", 77), body())
+    await restore(redis, keys, SOURCE, numbered([one]), name="i", by="us")
 
     assert all(0 <= one.header.partition < SOURCE.partitions for one in await letters(redis, keys))
 
 
 async def test_what_cannot_take_letters_is_told(redis: Redis, keys: Keys, of: SourceKeys) -> None:
     """A source that was removed, and letters at their limit, take none; a full Redis neither."""
-    one = DeadLetter("a", "1-0", header(), body())
+    one = numbered([DeadLetter("a", "1-0", header(), body())])
     with pytest.raises(UnknownSourceError, match="nothing was put back"):
-        await restore(redis, keys, SOURCE.model_copy(update={"incarnation": "x"}), [one], session="s", sequence=1)
-    await restore(redis, keys, SOURCE, [one], session="s", sequence=1)
+        await restore(redis, keys, SOURCE.model_copy(update={"incarnation": "x"}), one, name="i", by="us")
+    await restore(redis, keys, SOURCE, one, name="i", by="us")
+    full = SOURCE.model_copy(update={"dead_bytes": 1})
     with pytest.raises(RestoreError, match="at their limit of 1 bytes"):
-        await restore(redis, keys, SOURCE.model_copy(update={"dead_bytes": 1}), [one], session="s", sequence=2)
+        await restore(redis, keys, full, one, name="another", by="us")
+    assert Restored(before=1) == await restore(redis, keys, full, one, name="i", by="others")
     await redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(OutOfMemoryError):
-            await restore(redis, keys, SOURCE, [one], session="s", sequence=3)
+            await restore(redis, keys, SOURCE, one, name="another", by="us")
     finally:
         await redis.config_set("maxmemory", 0)
     assert 1 == await redis.xlen(of.dead)
@@ -193,8 +235,8 @@ async def test_what_cannot_take_letters_is_told(redis: Redis, keys: Keys, of: So
 
 def test_steps_are_bounded() -> None:
     """By number and by size, and a letter that is larger than a step is one by itself."""
-    small = [DeadLetter("a", "1-0", header(), b"x")] * 1001
-    large = [DeadLetter("a", "1-0", header(), b"x" * (3 << 20))] * 3
+    small = numbered([DeadLetter("a", "1-0", header(), b"x")] * 1001)
+    large = numbered([DeadLetter("a", "1-0", header(), b"x" * (3 << 20))] * 3)
     assert [500, 500, 1] == [len(step) for step in restore_steps(small)]
     assert [1, 1, 1] == [len(step) for step in restore_steps(large)]
     assert [] == [*restore_steps([])]

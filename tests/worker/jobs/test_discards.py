@@ -1,11 +1,15 @@
+from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
 
-from pombo.shared.deadletters import Filter
+from pombo.shared.deadletters import PAGE, DeadLetter, Filter
+from pombo.shared.errors import UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
+from pombo.shared.registry import Registry
+from pombo.shared.sources import Source
 from pombo.worker.jobs.discards import Discard
 from pombo.worker.jobs.frame import Desk
 from pombo.worker.jobs.pace import page_size
@@ -61,3 +65,21 @@ async def test_cut_off_anywhere_it_goes_on(
     assert letters + 2 == result["discarded"]
     assert STEP + 3 - letters == await redis.xlen(of.dead)
     assert (await read_ledger(redis, of)).discarded == result["discarded"]
+
+
+async def test_a_source_that_is_removed_meanwhile_is_told(
+    redis: Redis, keys: Keys, of: SourceKeys, registry: Registry
+) -> None:
+    """Its letters went with it: the job did not discard them, and does not say that it ended well."""
+    await bury(redis, of, *numbered(PAGE + 5))
+
+    class Interrupted(Discard):
+        async def act(self, source: Source, letters: Sequence[DeadLetter]) -> int:
+            events = await super().act(source, letters)
+            await registry.remove("bot", discard=True)
+            return events
+
+    job = KeptJob()
+    with pytest.raises(UnknownSourceError, match="'bot'"):
+        await Interrupted(Desk(redis=redis, keys=keys, job=job), "bot", Filter()).run()
+    assert PAGE == job.meta["done"]

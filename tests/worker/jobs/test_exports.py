@@ -1,20 +1,27 @@
+import asyncio
 import os
+import resource
 import stat
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import orjson
 import pytest
 from redis.asyncio import Redis
 
+from pombo.shared.connection import aconnect
 from pombo.shared.deadletters import PAGE, Filter, read
 from pombo.shared.errors import JobError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
 from pombo.worker.jobs.exports import Export
-from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
+from pombo.worker.jobs.frame import Cancelled, Desk
 from pombo.worker.jobs.pace import page_size
+from pombo.worker.jobs.runs import StopFlag, Superseded
+from pombo.worker.jobs.sentences import told
+from pombo.worker.jobs.walk import LAST
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered, queued
 
 FILE = "letters.ndjson"
@@ -57,6 +64,12 @@ async def test_letters_are_written_as_they_are_shown(redis: Redis, keys: Keys, o
     assert f"3 dead letters exported to {path} on {result['host']} ({result['bytes']:,} bytes)" == result["sentence"]
 
 
+def half(folder: Path) -> Path:
+    """What an export writes before its file has its name."""
+    (found,) = folder.glob(".*.part")
+    return found
+
+
 async def test_nothing_to_write_makes_no_file(redis: Redis, keys: Keys, of: SourceKeys, folder: Path) -> None:
     """The result says so, and there is no folder either."""
     result = await run(redis, keys, folder)
@@ -95,7 +108,7 @@ async def test_what_was_written_without_being_noted_is_cut_off(
     job = KeptJob(dies_at=3)
     with pytest.raises(KilledError):
         await run(redis, keys, folder, job)
-    with (folder / f".{FILE}.part").open("ab") as file:
+    with half(folder).open("ab") as file:
         file.write(junk)
     await run(redis, keys, folder, job.again())
 
@@ -127,7 +140,7 @@ async def test_a_file_that_was_begun_elsewhere_is_begun_anew(
     job = KeptJob(dies_at=4)
     with pytest.raises(KilledError):
         await run(redis, keys, folder, job)
-    (folder / f".{FILE}.part").unlink()
+    half(folder).unlink()
     result = await run(redis, keys, folder, job.again())
 
     assert ids == ids_in(folder / FILE)
@@ -190,24 +203,29 @@ async def test_a_disk_that_is_full_is_left_without_half_of_a_file(
 ) -> None:
     """An hourly retention would leave one an hour, with people's data in it."""
     await bury(redis, of, *numbered(PAGE + 3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     class Filling(KeptJob):
         def save_meta(self) -> None:
             super().save_meta()
             if self.meta["letters"]:
-                (folder / f".{FILE}.part").unlink()
-                (folder / f".{FILE}.part").symlink_to("/dev/full")
+                resource.setrlimit(resource.RLIMIT_FSIZE, (self.meta["bytes"] + 10, before[1]))
 
-    with pytest.raises(JobError, match="POMBO_EXPORT_DIR"):
-        await run(redis, keys, folder, Filling(), discards=True)
+    job = Filling()
+    try:
+        with pytest.raises(JobError, match="POMBO_EXPORT_DIR"):
+            await run(redis, keys, folder, job, discards=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [] == [*folder.iterdir()]
+    assert f"no dead letter exported: the half of a file, with {PAGE} dead letters, was deleted" == told(job.meta)
     assert PAGE + 3 == await redis.xlen(of.dead)
 
 
 async def test_a_cancelled_export_leaves_no_half_of_a_file(
     redis: Redis, keys: Keys, of: SourceKeys, folder: Path
 ) -> None:
-    """Its sentence says that there is none that is complete."""
+    """Its sentence says so; nor does one that was cancelled while it waited to go on."""
     await bury(redis, of, *numbered(PAGE + 3))
     stop = StopFlag()
 
@@ -221,5 +239,71 @@ async def test_a_cancelled_export_leaves_no_half_of_a_file(
         await run(redis, keys, folder, job, stop=stop)
 
     assert [] == [*folder.iterdir()]
-    assert "500 dead letters written to a file that is not complete" == job.meta["sentence"]
+    assert "no dead letter exported: the half of a file, with 500 dead letters, was deleted" == job.meta["sentence"]
+
+    killed = KeptJob(dies_at=5)
+    with pytest.raises(KilledError):
+        await run(redis, keys, folder, killed)
+    assert half(folder).exists()
+    with pytest.raises(Cancelled):
+        await run(redis, keys, folder, killed.again(), stop=stop)
+    assert [] == [*folder.iterdir()]
+
+
+async def test_a_run_that_lives_on_spoils_nothing(redis: Redis, keys: Keys, of: SourceKeys, folder: Path) -> None:
+    """One that was believed dead writes on until it notes something; the file is the next run's, and whole."""
+    ids = numbered(2 * PAGE + 5)
+    await bury(redis, of, *ids)
+    results: list[dict[str, Any]] = []
+
+    class Believed(KeptJob):
+        """Its next run comes and goes while it has written something that it did not note yet."""
+
+        def save_meta(self) -> None:
+            if self.meta["letters"] > PAGE:
+                loop = asyncio.new_event_loop()
+                thread = Thread(target=lambda: results.append(loop.run_until_complete(self.next_run())))
+                thread.start()
+                thread.join()
+                loop.close()
+                raise Superseded
+            super().save_meta()
+
+        async def next_run(self) -> dict[str, Any]:
+            client = aconnect(redis_url)
+            found = await run(client, keys, folder, KeptJob(orjson.loads(self.stored)), discards=True)
+            await client.aclose()
+            return found
+
+    redis_url = f"unix://{redis.connection_pool.connection_kwargs['path']}"
+    with pytest.raises(Superseded):
+        await run(redis, keys, folder, Believed(), discards=True)
+
+    assert [(len(ids), len(ids))] == [(found["letters"], found["removed"]) for found in results]
+    assert ids == ids_in(folder / FILE)
+    assert [FILE] == [path.name for path in folder.iterdir()]
+
+
+async def test_an_older_state_of_its_job_costs_no_letter(
+    redis: Redis, keys: Keys, of: SourceKeys, folder: Path
+) -> None:
+    """Redis may forget that a file was complete, and its letters discarded: it stays, and the rest goes beside it."""
+    ids = numbered(PAGE + 5)
+    await bury(redis, of, *ids)
+    older: list[bytes] = []
+
+    class Remembering(KeptJob):
+        def save_meta(self) -> None:
+            super().save_meta()
+            older.append(self.stored)
+
+    await run(redis, keys, folder, Remembering(), discards=True)
+    await bury(redis, of, "later")
+    job = KeptJob(orjson.loads(next(one for one in older if orjson.loads(one)["letters"])))
+    job.meta["end"] = f"{LAST}-{LAST}"
+    result = await run(redis, keys, folder, job, discards=True)
+
+    assert ids == ids_in(folder / FILE)
+    assert (1, str(folder / "letters-2.ndjson")) == (result["removed"], result["path"])
+    assert ["later"] == ids_in(folder / "letters-2.ndjson")
     assert [] == await queued(redis, of)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from pombo.shared.errors import JobError
-from pombo.worker.jobs.files import LONGEST_LINE, MOST_BYTES, Draft, Reading
+from pombo.worker.jobs.files import LONGEST_LINE, MOST_BYTES, Reading
 
 
 @pytest.mark.parametrize(
@@ -62,39 +62,3 @@ def test_no_line_fills_the_memory(tmp_path: Path) -> None:
             *map(tuple, reading.lines(0, 9))
         ]
         assert [(b"c", long + 5 + MOST_BYTES)] == [*map(tuple, reading.lines(long + 4 + MOST_BYTES, 9))]
-
-
-def test_a_draft_holds_what_was_written_and_nothing_behind(tmp_path: Path) -> None:
-    """Each write says from where on; only then the name is there."""
-    draft = Draft(tmp_path / "f")
-    assert draft.holds(0)
-    assert not draft.holds(1)
-    assert 6 == draft.write(b"second", draft.write(b"first!", 0) - 6)
-    assert 8 == draft.write(b"nd", 6)
-    assert draft.holds(8)
-    assert not draft.holds(9)
-    draft.complete(8)
-    assert b"secondnd" == (tmp_path / "f").read_bytes()
-    draft.complete(8)
-    with pytest.raises(JobError, match="another file"):
-        draft.complete(9)
-
-
-def test_a_draft_is_completed_as_it_was_noted(tmp_path: Path) -> None:
-    """What was written behind that is cut off, half a line or more; what is shorter is not complete."""
-    draft = Draft(tmp_path / "f")
-    draft.write(b"noted\nhalf a li", 0)
-    with pytest.raises(JobError, match="another file"):
-        draft.complete(16)
-    draft.complete(6)
-    assert b"noted\n" == (tmp_path / "f").read_bytes()
-
-
-def test_a_draft_follows_no_link(tmp_path: Path) -> None:
-    """Whoever may write into the folder cannot have a file elsewhere overwritten."""
-    (tmp_path / "precious").write_bytes(b"kept")
-    draft = Draft(tmp_path / "f")
-    draft.beside.symlink_to(tmp_path / "precious")
-    with pytest.raises(JobError):
-        draft.write(b"x", 0)
-    assert b"kept" == (tmp_path / "precious").read_bytes()

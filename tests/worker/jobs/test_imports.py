@@ -6,15 +6,16 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from pombo.shared.deadletters import Filter, discard, read
+from pombo.shared.deadletters import DeadLetter, Filter, LetterHeader, discard, read
 from pombo.shared.errors import JobError
 from pombo.shared.keys import Keys, SourceKeys
 from pombo.shared.ledger import read_ledger
 from pombo.shared.registry import Registry
 from pombo.worker.jobs.exports import Export
-from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
+from pombo.worker.jobs.frame import Cancelled, Desk, GivesWay
 from pombo.worker.jobs.imports import Import
 from pombo.worker.jobs.pace import page_size
+from pombo.worker.jobs.runs import StopFlag
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered
 
 FILE = "letters.ndjson"
@@ -32,7 +33,10 @@ async def exported(redis: Redis, keys: Keys, folder: Path, **options: Any) -> No
 async def run(redis: Redis, keys: Keys, folder: Path, job: KeptJob | None = None, **options: Any) -> dict[str, Any]:
     """Import the file; the result."""
     stop, session = options.pop("stop", StopFlag()), options.pop("session", "abc123")
-    desk = Desk(redis=redis, keys=keys, job=job, wait_s=0.01, clock=JumpingClock(), stop=stop)
+    others_wait = options.pop("others_wait", bool)
+    desk = Desk(
+        redis=redis, keys=keys, job=job, wait_s=0.01, clock=JumpingClock(), stop=stop, others_wait=others_wait
+    )  # fmt: skip
     return await Import(desk, "bot", folder=folder, file=FILE, session=session, **options).run()
 
 
@@ -114,20 +118,70 @@ async def test_a_source_that_may_hold_no_more_is_waited_for(
     await bury(redis, of, "c")
     await registry.set("bot", dead_bytes=1)
     (c,) = [letter async for letter in read(redis, keys, "bot")]
-    waited: list[str] = []
+    job, others = KeptJob(), iter([False, False, True])
+    with pytest.raises(GivesWay):
+        await run(redis, keys, tmp_path, job, others_wait=lambda: next(others))
+    assert "at their limit" in job.meta["waits"]
+    assert job.meta["waits_since"] == orjson.loads(job.stored)["waits_since"] is not None
+    stop = StopFlag()
+    stop.up = True
+    with pytest.raises(Cancelled):
+        await run(redis, keys, tmp_path, job.again(), stop=stop)
+    await discard(redis, keys, "bot", [c])
+    job = job.again()
+    assert 2 == (await run(redis, keys, tmp_path, job))["restored"]
+    assert (None, None) == (job.meta["waits"], job.meta["waits_since"])
 
-    class Waiting(KeptJob):
+
+async def test_the_same_file_again_puts_nothing_back_twice(
+    redis: Redis, keys: Keys, of: SourceKeys, tmp_path: Path
+) -> None:
+    """A second job of the same file goes on where a first one was cancelled, at whatever rate, and says so."""
+    ids = numbered(2 * STEP + 2)
+    await bury(redis, of, *ids)
+    await exported(redis, keys, tmp_path)
+    stop = StopFlag()
+
+    class Impatient(KeptJob):
         def save_meta(self) -> None:
             super().save_meta()
-            waited.extend([self.meta["waits"]] if self.meta["waits"] else [])
-            stop.up = self.meta["waits"] is not None
+            stop.up = self.meta["restored"] > 0
 
-    stop, job = StopFlag(), Waiting()
     with pytest.raises(Cancelled):
-        await run(redis, keys, tmp_path, job, stop=stop)
-    assert "at their limit" in waited[0]
-    await discard(redis, keys, "bot", [c])
-    assert 2 == (await run(redis, keys, tmp_path, job.again()))["restored"]
+        await run(redis, keys, tmp_path, Impatient(), rate=RATE, stop=stop)
+    result = await run(redis, keys, tmp_path, session="another", rate=RATE / 2)
+
+    assert ids == await there(redis, keys)
+    assert (len(ids) - STEP, STEP) == (result["restored"], result["before"])
+    assert f"{STEP} had been put back before, and were not put back again" in result["sentence"]
+    again = await run(redis, keys, tmp_path, session="third", again=True)
+    assert (len(ids), 0) == (again["restored"], again["before"])
+
+
+async def test_large_letters_are_noted_step_by_step(
+    redis: Redis, keys: Keys, of: SourceKeys, tmp_path: Path, registry: Registry
+) -> None:
+    """When one step of what was read has no room, those before it are counted once."""
+    lines = []
+    for number in range(5):
+        event = {
+            "messageId": f"m{number}",
+            "type": "track",
+            "event": "E",
+            "userId": "u",
+            "properties": {"a": "x" * 10**6},
+        }
+        letter = DeadLetter("bot", f"{number + 1}-0", LetterHeader("poison", 0), orjson.dumps(event))
+        lines.append(orjson.dumps(letter.show()))
+    (tmp_path / FILE).write_bytes(b"\n".join([*lines[:2], b"bad", *lines[2:]]))
+    await registry.set("bot", dead_bytes=10)
+    job = KeptJob()
+    with pytest.raises(GivesWay):
+        await run(redis, keys, tmp_path, job, others_wait=lambda: True)
+    assert (4, 1, 0, 5) == tuple(job.meta[name] for name in ("restored", "bad", "before", "done"))
+    await registry.set("bot", dead_bytes=0)
+    result = await run(redis, keys, tmp_path, job.again())
+    assert (5, 0, 1) == tuple(result[name] for name in ("restored", "before", "bad"))
 
 
 async def test_a_file_that_is_not_there(redis: Redis, keys: Keys, of: SourceKeys, tmp_path: Path) -> None:

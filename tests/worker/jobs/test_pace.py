@@ -61,7 +61,7 @@ async def test_who_waits_can_be_called_off() -> None:
     """A slow job looks twice a second whether it is to stop."""
     clock = JumpingClock()
 
-    def look() -> None:
+    def look(_: float) -> None:
         if clock.elapsed >= 3:
             raise InterruptedError
 
@@ -82,3 +82,11 @@ async def test_speed_is_that_of_the_last_seconds() -> None:
         await pace.turn()
         pace.spent(500)
     assert pace.speed == 500
+
+
+async def test_who_knows_what_it_owes_waits_for_that() -> None:
+    """No more than for a step, as the clock that told it may be wrong, and not at all when that is past."""
+    for owed_s, waits_s in ((3.0, 3.0), (99.0, 10.0), (-5.0, 0.0), (None, 10.0)):
+        clock = JumpingClock()
+        await Pace(0.1, clock, resumed=True, owed_s=owed_s).turn()
+        assert waits_s == pytest.approx(clock.elapsed)

@@ -12,8 +12,9 @@ from pombo.shared.clock import SystemClock
 from pombo.shared.deadletters import PAGE, Filter
 from pombo.shared.errors import UnknownSourceError
 from pombo.shared.keys import Keys, SourceKeys
-from pombo.worker.jobs.frame import Cancelled, Desk, StopFlag
+from pombo.worker.jobs.frame import Cancelled, Desk, GivesWay
 from pombo.worker.jobs.redrives import Redrive
+from pombo.worker.jobs.runs import StopFlag
 from support.jobs import JumpingClock, KeptJob, KilledError, bury, numbered, queued
 
 COUNTS = ("moved", "skipped", "unreadable")
@@ -252,3 +253,27 @@ async def test_a_job_that_is_to_stop_says_what_it_did(redis: Redis, keys: Keys, 
     assert (PAGE, None) == (job.meta["moved"], job.meta["pending"])
     assert f"{PAGE} dead letters redriven" == job.meta["sentence"]
     assert PAGE == len(await queued(redis, of))
+
+
+async def test_a_slow_throttle_gives_way_and_comes_back_in_time(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """Between steps that are far apart others go first; what the job owes of its rate it owes once."""
+    await bury(redis, of, "a", "b", "c")
+    job, clock = KeptJob(), JumpingClock()
+    for number in (1, 2):
+        desk = Desk(redis=redis, keys=keys, job=job, clock=clock, others_wait=lambda: True)
+        with pytest.raises(GivesWay):
+            await Redrive(desk, "bot", Filter(), rate=0.05).run()
+        assert (number, "its rate of 0.05 letters a second") == (job.meta["moved"], job.meta["waits"])
+        clock.elapsed += 13
+        job = job.again()
+    assert (3, 0, 0) == await run(redis, keys, job, rate=0.05, clock=clock)
+    assert 40.0 == pytest.approx(clock.elapsed, abs=0.1)
+
+
+async def test_a_quick_throttle_keeps_its_worker(redis: Redis, keys: Keys, of: SourceKeys) -> None:
+    """To let go and come back would take longer than it waits."""
+    await bury(redis, of, *numbered(20))
+    clock = JumpingClock()
+    desk = Desk(redis=redis, keys=keys, job=KeptJob(), clock=clock, others_wait=lambda: True)
+    assert 20 == (await Redrive(desk, "bot", Filter(), rate=0.5).run())["moved"]
+    assert 38.0 == pytest.approx(clock.elapsed, abs=0.1)

@@ -20,7 +20,7 @@ FILE = {"path": "/exports/f", "host": "h", "bytes": 1234, "complete": True}
         ({"kind": "export", "letters": 2, **FILE}, "2 dead letters exported to /exports/f on h (1,234 bytes)"),
         (
             {"kind": "import", "restored": 2, "file": "f", "present": 1},
-            "2 dead letters put back from f; 1 had never left",
+            "2 dead letters put back from f; 1 were there already",
         ),
         (
             {"kind": "retention", "letters": 2, "discards": True, "removed": 2, **FILE},

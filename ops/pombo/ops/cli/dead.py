@@ -348,6 +348,9 @@ def import_(
     source: Annotated[
         str | None, typer.Option("--source", metavar="S", help="Put all into this source, not each into its own.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Put back, too, what was put back from this file before.")
+    ] = False,
     dry_run: DryRun = False,
     by_job: ByJob = False,
     rate: Throttle = None,
@@ -357,7 +360,8 @@ def import_(
     """Put dead letters back that a file holds.
 
     They get new ids, and keep reason, history and payload byte for byte; the ledger counts them as accepted anew. What
-    never left is passed over. Run it again if it was cut off: the same file puts nothing back twice within 30 days.
+    never left is passed over. Run it again if it was cut off: the same file puts nothing back twice within 30 days,
+    by whatever command or job; --again does.
     With --job, FILE is the name of one in the worker's POMBO_EXPORT_DIR, and all of it goes into --source.
     Exit code 1 when lines hold no letter, or none does.
     """
@@ -366,12 +370,13 @@ def import_(
 
         if source is None or dry_run:
             raise typer.BadParameter("--job wants a --source, and knows no --dry-run")
-        return letterjobs.import_(file, source, letterjobs.How(rate=rate, wait=wait, as_json=as_json))
+        how = letterjobs.How(rate=rate, wait=wait, as_json=as_json)
+        return letterjobs.import_(file, source, how, again=again)
     if rate is not None or wait is not None:
         raise typer.BadParameter("--rate and --wait go with --job")
     from pombo.ops.cli.imports import import_from
 
-    return import_from(file, source, dry_run=dry_run, as_json=as_json)
+    return import_from(file, source, again=again, dry_run=dry_run, as_json=as_json)
 
 
 def _discarded(found: int, discarded: int, dry_run: bool) -> str:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from secrets import token_hex
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
@@ -13,9 +13,8 @@ from pombo.ops import wording
 from pombo.ops.cli import output
 from pombo.ops.cli.failures import UNWELL
 from pombo.ops.cli.session import Session, run
-from pombo.shared.deadletters import DeadLetter, Restored, read_line, restore, restore_steps
+from pombo.shared.deadletters import Numbered, Restored, digest_of, import_name, read_line, restore, restore_steps
 from pombo.shared.errors import RestoreError
-from pombo.shared.sources import Source
 
 COMPLAINTS = 10
 """Lines of no use that are told by their numbers."""
@@ -29,19 +28,31 @@ class Survey:
     """What a file holds."""
 
     content: str = ""
-    """Hash of its bytes: the same file is the same import."""
+    """Hash of its bytes."""
     letters: Counter[str] = field(default_factory=Counter)
     """By the source that they are put back into."""
     bad: list[str] = field(default_factory=list)
     """What is wrong with lines that hold no letter."""
 
 
-def import_from(name: str, source: str | None, *, dry_run: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class _Into:
+    """Where letters go, and who puts them there."""
+
+    source: str | None
+    """All of them; None when each goes into the one that it is of."""
+    token: str
+    """Names this command."""
+    again: bool
+
+
+def import_from(name: str, source: str | None, *, again: bool, dry_run: bool, as_json: bool) -> int:
     """Do `pombo dead import`; return its exit code.
 
     Args:
         name: of the file; `-` is standard input.
         source: into which all letters are put; None is the one that each is of.
+        again: whether letters are put back, too, that were put back from this file before.
         dry_run: whether only to say what would be done.
         as_json: whether to print JSON.
     """
@@ -51,13 +62,15 @@ def import_from(name: str, source: str | None, *, dry_run: bool, as_json: bool) 
             output.note(complaint)
         if len(survey.bad) > COMPLAINTS:
             output.note(f"… and {len(survey.bad) - COMPLAINTS:,} lines more")
-        restored = run(lambda session: _restore(session, file, survey, source, dry_run=dry_run), timeout_s=TIMEOUT_S)
+        into = _Into(source, token_hex(8), again=again)
+        restored = run(lambda session: _restore(session, file, survey, into, dry_run=dry_run), timeout_s=TIMEOUT_S)
     if as_json:
         output.write_json(
             {
                 "letters": survey.letters.total(), "restored": sum(one.put for one in restored.values()),
-                "present": sum(one.present for one in restored.values()), "bad": len(survey.bad),
-                "sources": dict(survey.letters), "dry_run": dry_run,
+                "present": sum(one.present for one in restored.values()),
+                "before": sum(one.before for one in restored.values()),
+                "bad": len(survey.bad), "sources": dict(survey.letters), "dry_run": dry_run,
             }
         )  # fmt: skip
     else:
@@ -79,34 +92,32 @@ def _opened(name: str) -> Iterator[BinaryIO]:
 
 
 def _look_through(file: BinaryIO, source: str | None) -> Survey:
-    survey, digest = Survey(), blake2b(digest_size=12)
+    survey = Survey(content=digest_of(file))
     file.seek(0)
     for number, line in enumerate(file, 1):
-        digest.update(line)
         if not line.strip():
             continue
         try:
             survey.letters[source or read_line(line).source] += 1
         except RestoreError as error:
             survey.bad.append(f"line {number}: {error}")
-    survey.content = digest.hexdigest()
     return survey
 
 
-def _letters(file: BinaryIO, of: str | None) -> Iterator[DeadLetter]:
+def _letters(file: BinaryIO, of: str | None) -> Iterator[Numbered]:
     """The letters of a file that are of one source, or all."""
     file.seek(0)
-    for line in file:
+    for number, line in enumerate(file, 1):
         try:
             letter = read_line(line)
         except RestoreError:
             continue
         if of is None or letter.source == of:
-            yield letter
+            yield Numbered(number, letter)
 
 
 async def _restore(
-    session: Session, file: BinaryIO, survey: Survey, into: str | None, *, dry_run: bool
+    session: Session, file: BinaryIO, survey: Survey, into: _Into, *, dry_run: bool
 ) -> dict[str, Restored]:
     sources = [await session.sources.get(name) for name in survey.letters]
     restored: dict[str, Restored] = {}
@@ -114,19 +125,13 @@ async def _restore(
         for source in () if dry_run else sources:
             task = bar.add_task(f"importing into {source.name}", total=survey.letters[source.name])
             restored[source.name] = Restored()
-            steps = restore_steps(_letters(file, None if into else source.name))
-            for sequence, step in enumerate(steps, 1):
+            name = import_name(survey.content, source, again=into.token if into.again else "")
+            for step in restore_steps(_letters(file, None if into.source else source.name)):
                 restored[source.name] += await restore(
-                    session.redis, session.keys, source, step, session=_session(survey, source), sequence=sequence
+                    session.redis, session.keys, source, step, name=name, by=into.token
                 )
                 bar.advance(task, len(step))
     return restored
-
-
-def _session(survey: Survey, source: Source) -> str:
-    """The name of the import of this content into this source: who runs it again goes on where it was cut off."""
-    told = f"{survey.content}/{source.name}/{source.incarnation}"
-    return blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def _tell(survey: Survey, restored: dict[str, Restored], *, dry_run: bool) -> None:
@@ -134,10 +139,16 @@ def _tell(survey: Survey, restored: dict[str, Restored], *, dry_run: bool) -> No
         output.say("no dead letter in there")
     for name, number in survey.letters.items():
         if dry_run:
-            output.say(f"would put {wording.plural(number, 'dead letter')} back into {name}")
+            told = wording.plural(number, "dead letter")
+            output.say(f"would put {told} back into {name}, without those that are there or were put back before")
             continue
         found = restored[name]
-        there = f"; {found.present:,} had never left" if found.present else ""
-        output.say(f"{wording.plural(found.put, 'dead letter')} back in {name}{there}")
+        there = f"; {found.present:,} were there already" if found.present else ""
+        output.say(f"{wording.plural(found.put, 'dead letter')} put back into {name}{there}")
+        if found.before:
+            output.say(
+                f"{found.before:,} had been put back from this file before, and were not put back again; "
+                "--again does, also with those that have been redriven or discarded since"
+            )
     if survey.bad:
         output.say(f"{wording.plural(len(survey.bad), 'line')} without a dead letter, passed over")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 group = typer.Typer(no_args_is_help=True, help="See background jobs, and cancel them.")
 
 _DETAILS = (
-    "moved", "discarded", "letters", "bytes", "removed", "restored", "present", "skipped", "older", "unsafe",
+    "moved", "discarded", "letters", "bytes", "removed", "restored", "present", "before", "skipped", "older", "unsafe",
     "repeated", "unreadable", "bad", "file", "host", "path", "throttle",
 )  # fmt: skip
 """What kinds of jobs count, and where their files are."""
@@ -55,7 +55,7 @@ def list_(*, limit: Limit = None, as_json: Json = False) -> int:
 
 def _row(job: "JobView") -> tuple[object, ...]:
     return (
-        job.id, job.status, output.brief(job.enqueued_at), job.done, job.total, job.rate, job.description, job.sentence,
+        job.id, job.word, output.brief(job.enqueued_at), job.done, job.total, job.rate, job.description, job.sentence,
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def export(wanted: Filter, limit: int | None, how: How, *, discards: bool, yes: 
     return _start(enqueue, plan, "exporting", how)
 
 
-def import_(file: str, source: str, how: How) -> int:
+def import_(file: str, source: str, how: How, *, again: bool = False) -> int:
     """Do `pombo dead import --job`; return its exit code."""
 
     async def known(session: Session) -> None:
@@ -73,7 +73,7 @@ def import_(file: str, source: str, how: How) -> int:
     run(known)
 
     def enqueue(connection: Redis, name: str, _: int) -> Job:
-        return enqueue_import(connection, name, file, rate=how.rate, by=who())
+        return enqueue_import(connection, name, file, rate=how.rate, again=again, by=who())
 
     return _start(enqueue, Counter({source: 1}), "importing into", how)
 

@@ -18,7 +18,8 @@ COUNTS: Final[Mapping[str, str]] = {
     "letters": "letters written to the file",
     "removed": "letters discarded after that",
     "restored": "letters put back",
-    "present": "letters that had never left",
+    "present": "letters that were there already",
+    "before": "letters put back from this file before; left as they are",
     "older": "left: accepted more than 24 h ago",
     "skipped": "left: no single event that could be sent",
     "unsafe": "left: Segment may have them, or they died of something else",
@@ -28,7 +29,7 @@ COUNTS: Final[Mapping[str, str]] = {
 }
 _PHASES: Final[Mapping[str, str]] = {
     "writing": "writing the file", "closing": "giving the file its name",
-    "removing": "discarding what the file holds", "complete": "complete",
+    "removing": "discarding what the file holds", "complete": "complete", "dropped": "given up, and its half deleted",
 }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from typing import BinaryIO, Final
 
 from pombo.shared.deadletters import read_line
 from pombo.shared.errors import JobError, RestoreError
-from pombo.worker.jobs.files import Draft, Reading, made_folder, new_name
+from pombo.worker.jobs.drafts import Draft
+from pombo.worker.jobs.files import Reading, made_folder, new_name
 
 MOST_UPLOADED: Final = 500_000_000
 """Bytes of a file that a browser may bring; larger ones are copied into the folder."""
@@ -90,11 +91,9 @@ def keep(folder: Path, source: str, upload: BinaryIO, now: datetime) -> str:
     try:
         while step := upload.read(_STEP):
             size = draft.write(step, size)
-        draft.complete(size)
-    except JobError:
+        return draft.publish(size).name
+    finally:
         draft.drop()
-        raise
-    return draft.path.name
 
 
 def check_lines(upload: BinaryIO) -> None:

@@ -31,7 +31,16 @@ from pombo.shared.deadletters.moves import FULL, MAX_RAW, discard, full_reason, 
 from pombo.shared.deadletters.pages import PAGE, find, pages, read
 from pombo.shared.deadletters.reader import Page
 from pombo.shared.deadletters.rebuild import Make, Making, compact, make_now, making, rebuild, rebuilt
-from pombo.shared.deadletters.restore import Restored, exported, read_line, restore, restore_steps
+from pombo.shared.deadletters.restore import (
+    Numbered,
+    Restored,
+    digest_of,
+    exported,
+    import_name,
+    read_line,
+    restore,
+    restore_steps,
+)
 from pombo.shared.deadletters.rows import Row, row_of
 from pombo.shared.deadletters.search import Counts, Found, count, search
 
@@ -54,12 +63,14 @@ __all__ = [
     "LetterHeader",
     "Make",
     "Making",
+    "Numbered",
     "Page",
     "Reason",
     "Restored",
     "Row",
     "compact",
     "count",
+    "digest_of",
     "discard",
     "edited",
     "exported",
@@ -67,6 +78,7 @@ __all__ = [
     "full_reason",
     "groups",
     "groups_at_hand",
+    "import_name",
     "make_now",
     "making",
     "pages",

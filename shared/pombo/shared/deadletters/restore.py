@@ -1,9 +1,10 @@
 """Putting dead letters back that an export holds: each once, however often that is tried."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import blake2b
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 from redis.asyncio import Redis
@@ -26,8 +27,18 @@ MOST_EVENTS = 1_000_000_000
 """In one letter: far more than a record batch holds, and the ledger can add them up without rounding."""
 LATEST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999, in which a letter may say that it died."""
-SESSION_S = 30 * 24 * 3600
-"""Seconds for which Redis remembers what an import has put back."""
+REMEMBERED_S = 30 * 24 * 3600
+"""Seconds for which Redis remembers which lines of a file were put back, after the last one was."""
+CHUNK = 1 << 20
+"""Bytes of a file that are read at once to name its import."""
+
+
+class Numbered(NamedTuple):
+    """A letter that a line of a file tells of."""
+
+    line: int
+    """Number of the line, from 1."""
+    letter: DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +46,14 @@ class Restored:
     """What became of letters that were to be put back."""
 
     put: int = 0
-    """Are dead letters again, by this call or an earlier one of the same session and sequence."""
+    """Are dead letters again."""
     present: int = 0
-    """Had never left, so that nothing was done."""
+    """Were there already under their own ids: nothing was done."""
+    before: int = 0
+    """Had been put back before, whatever became of them since: nothing was done."""
 
     def __add__(self, other: "Restored") -> "Restored":
-        return Restored(self.put + other.put, self.present + other.present)
+        return Restored(self.put + other.put, self.present + other.present, self.before + other.before)
 
 
 def exported(line: Mapping[str, Any]) -> DeadLetter:
@@ -89,35 +102,57 @@ def read_line(line: bytes) -> DeadLetter:
     return exported(told)
 
 
-def restore_steps(letters: Iterable[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    """Cut letters into what one step puts back; the same letters are always cut alike."""
-    step: list[DeadLetter] = []
+def restore_steps(letters: Iterable[Numbered]) -> Iterator[list[Numbered]]:
+    """Cut letters into what one step puts back."""
+    step: list[Numbered] = []
     size = 0
-    for letter in letters:
-        if step and (len(step) == MOST_LETTERS or size + len(letter.payload) > MOST_BYTES):
+    for one in letters:
+        if step and (len(step) == MOST_LETTERS or size + len(one.letter.payload) > MOST_BYTES):
             yield step
             step, size = [], 0
-        step.append(letter)
-        size += len(letter.payload)
+        step.append(one)
+        size += len(one.letter.payload)
     if step:
         yield step
 
 
+def import_name(content: str, source: Source, *, again: str = "") -> str:
+    """The name of the import of a file into a source, whoever does it: its letters come back once under it.
+
+    Args:
+        content: `digest_of` the file.
+        source: where its letters are put.
+        again: something random, when letters are wanted that came back before.
+    """
+    told = f"lines/{content}/{source.name}/{source.incarnation}/{again}"
+    return blake2b(told.encode(), digest_size=16).hexdigest()
+
+
+def digest_of(file: BinaryIO, look: Callable[[], None] = lambda: None) -> str:
+    """A hash of a file's bytes: the same file is the same import. `look` is called once a `CHUNK`."""
+    digest = blake2b(digest_size=12)
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        look()
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 async def restore(
-    redis: Redis, keys: Keys, source: Source, letters: Sequence[DeadLetter], *, session: str, sequence: int
+    redis: Redis, keys: Keys, source: Source, letters: Sequence[Numbered], *, name: str, by: str
 ) -> Restored:
     """Put letters back among a source's dead letters: reason, history, acceptance, and payloads byte for byte.
 
     They get new ids; their histories keep the old ones, with the time of death. The ledger counts them as accepted
-    anew. One of the same source that has not left is passed over.
+    anew. One of the same source that has not left is passed over, and so is one whose line was put back before.
 
     Args:
         redis: a client of the source's Redis.
         keys: its catalogue.
         source: whose letters they are to be.
         letters: what `restore_steps` cut.
-        session: names the whole import, so that a repeat puts nothing back twice: at most 64 letters and digits.
-        sequence: number of this step, from 1, ascending; a repeat of it, or of an earlier one, does nothing.
+        name: of the import; see `import_name`.
+        by: names who imports, through all its runs: it is told again what it did when it repeats its last step.
 
     Raises:
         UnknownSourceError: the source was removed; nothing was put back.
@@ -127,30 +162,35 @@ async def restore(
     present = len(letters) - len(missing)
     if not missing:
         return Restored(0, present)
-    args: list[Argument] = [source.incarnation, sequence, source.dead_bytes, SESSION_S, _types(missing)]
-    for letter in missing:
+    call = f"{by}:{letters[0].line}-{letters[-1].line}"
+    args: list[Argument] = [source.incarnation, call, source.dead_bytes, REMEMBERED_S]
+    for line, letter in missing:
         header = _again(source, letter).dump()
         row = row_of(header, letter.payload, letter.events)
-        args += [letter.header.reason, header, letter.payload, letter.events, *row.arguments]
-    touched = [of.ledger, of.session(session), of.dead, of.dead_table, of.dead_groups]
-    reply = await script("dead_append").acall(redis, touched, args)
+        args += [line, _type(letter), letter.header.reason, header, letter.payload, letter.events, *row.arguments]
+    touched = [of.ledger, *of.imported(name), of.dead, of.dead_table, of.dead_groups]
+    reply = await script("dead_restore").acall(redis, touched, args)
     if reply[0] == b"unknown":
         raise UnknownSourceError(f"source {source.name!r} was removed or made anew; nothing was put back")
     if reply[0] == b"full":
         raise RestoreError(
             f"the dead letters of {source.name!r} are at their limit of {source.dead_bytes} bytes; redrive or discard "
-            f"some, or `pombo sources set {source.name} --dead-bytes N`, then go on"
+            f"some, or `pombo sources set {source.name} --dead-bytes N`"
         )
-    return Restored(len(missing), present)
+    # A repeat may find that more of them left since.
+    put = min(int(reply[1]), len(missing))
+    return Restored(put, present, len(missing) - put)
 
 
-async def _missing(redis: Redis, keys: Keys, source: Source, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+async def _missing(redis: Redis, keys: Keys, source: Source, letters: Sequence[Numbered]) -> list[Numbered]:
     """Those of the letters that are not there under their own ids."""
-    own = [letter.stream_id for letter in letters if letter.source == source.name]
+    own = [letter.stream_id for _, letter in letters if letter.source == source.name]
     entries = await fetch_each(redis, keys.of(source.name), own)
     there = {(stream_id.decode(), fields.get(b"b")) for stream_id, fields in entries}
     return [
-        letter for letter in letters if letter.source != source.name or (letter.stream_id, letter.payload) not in there
+        one
+        for one in letters
+        if one.letter.source != source.name or (one.letter.stream_id, one.letter.payload) not in there
     ]
 
 
@@ -167,14 +207,10 @@ def _again(source: Source, letter: DeadLetter) -> LetterHeader:
     return replace(header, partition=partition_of(user, source.partitions))
 
 
-def _types(letters: Sequence[DeadLetter]) -> str:
-    """Events by type, as `dead_append.lua` reads them."""
-    counts: dict[str, int] = {}
-    for letter in letters:
-        kind = letter.event.get("type")
-        name = kind if isinstance(kind, str) and kind in SHAPES else "unknown"
-        counts[name] = counts.get(name, 0) + letter.events
-    return ",".join(f"{name}={count}" for name, count in counts.items())
+def _type(letter: DeadLetter) -> str:
+    """The type that the ledger counts it under."""
+    kind = letter.event.get("type")
+    return kind if isinstance(kind, str) and kind in SHAPES else "unknown"
 
 
 def _payload(line: Mapping[str, Any]) -> bytes:

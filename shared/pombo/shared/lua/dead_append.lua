@@ -1,6 +1,6 @@
 #!lua
 -- Accept events that are dead from the start, in one step with the ledger: what a gateway can neither hand on nor
--- lose, and letters that come back from an export.
+-- lose.
 --
 -- Unlike a worker at the letters' limit it parks nothing: what comes from outside stops no delivery.
 --
@@ -17,6 +17,7 @@
 -- Cost  O(letters). Refused by the server at maxmemory, like every append.
 --include letterbound
 --include lettertable
+--include lettercome
 --include session
 local ledger, session, dead = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', ledger, 'incarnation') ~= ARGV[1] then
@@ -31,26 +32,13 @@ if letters_full(ledger, tonumber(ARGV[3])) then
   return {'full', held}
 end
 
-local events, bytes, reasons = 0, 0, {}
+local letters = {}
 for i = 6, #ARGV, 7 do
-  local number = tonumber(ARGV[i + 3])
-  local count = number ~= 1 and {'n', ARGV[i + 3]} or {}
-  local id = redis.call('XADD', dead, '*', 'h', ARGV[i + 1], 'b', ARGV[i + 2], unpack(count))
-  local kind = {marks = ARGV[i + 4], fingerprint = ARGV[i + 5], description = ARGV[i + 6]}
-  table_add(dead, KEYS[4], KEYS[5], id, kind)
-  events = events + number
-  bytes = bytes + #ARGV[i + 1] + #ARGV[i + 2]
-  reasons[ARGV[i]] = (reasons[ARGV[i]] or 0) + number
+  letters[#letters + 1] = letter_at(ARGV, i)
 end
-redis.call('HINCRBY', ledger, 'accepted', events)
-redis.call('HINCRBY', ledger, 'dead', events)
-redis.call('HINCRBY', ledger, 'dead_bytes', bytes)
+local bytes = letters_come(ledger, dead, KEYS[4], KEYS[5], letters)
 for kind, count in string.gmatch(ARGV[5], '(%w+)=(%d+)') do
   redis.call('HINCRBY', ledger, 'accepted:' .. kind, count)
-end
-for reason, count in pairs(reasons) do
-  redis.call('HINCRBY', ledger, 'died:' .. reason, count)
-  redis.call('HINCRBY', ledger, 'dead:' .. reason, count)
 end
 local reply = {'ok', held + bytes}
 redis.call('HSET', session, 'sequence', ARGV[2], 'reply', cjson.encode(reply))

@@ -13,10 +13,11 @@ from pombo.worker.jobs.discards import discard, enqueue_discard
 from pombo.worker.jobs.exports import enqueue_export, export
 from pombo.worker.jobs.imports import enqueue_import, import_file
 from pombo.worker.jobs.process import QUIET_S, JobWorker, Outage, away_s, work
-from pombo.worker.jobs.queues import QUEUE, RESTARTS, RESULT_TTL_S, queue
+from pombo.worker.jobs.queues import QUEUE, RESTARTS, RESULT_TTL_S, queue, queue_name, worker_count
 from pombo.worker.jobs.recovery import enqueue_recovery, recover
 from pombo.worker.jobs.redrives import enqueue_redrive, redrive
 from pombo.worker.jobs.retention import enqueue_retention, retain
+from pombo.worker.jobs.runs import marked
 
 __all__ = [
     "QUEUE",
@@ -36,9 +37,12 @@ __all__ = [
     "export",
     "forget",
     "import_file",
+    "marked",
     "queue",
+    "queue_name",
     "recover",
     "redrive",
     "retain",
     "work",
+    "worker_count",
 ]

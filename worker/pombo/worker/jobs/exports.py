@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -12,10 +13,11 @@ from rq.job import Job
 
 from pombo.shared.deadletters import DeadLetter, Filter, Page
 from pombo.shared.deadletters import discard as discard_letters
-from pombo.shared.errors import JobError
+from pombo.shared.errors import JobError, UnknownSourceError
 from pombo.shared.sources import Source
 from pombo.worker.jobs.criteria import words
-from pombo.worker.jobs.files import Draft, Reading, made_folder, new_name, stream_id_of
+from pombo.worker.jobs.drafts import Draft, sweep
+from pombo.worker.jobs.files import Reading, made_folder, new_name, stream_id_of
 from pombo.worker.jobs.frame import Desk, perform
 from pombo.worker.jobs.queues import checked_rate, submit
 from pombo.worker.jobs.walk import Step, Walk, still_there
@@ -27,9 +29,10 @@ COUNTS: Final = ("letters", "bytes", "removed", "unreadable")
 class Export(Walk):
     """One export; see `Walk`.
 
-    It needs no note of an intent while it writes: a run that follows one that was cut off cuts the file back to the
-    `bytes` of the checkpoint. `phase` is `writing`, `closing` before the file gets its name, then `removing` and
-    `complete`. While removing, `at` is the byte of the file up to which its letters were discarded.
+    It needs no note of an intent while it writes: a run that follows one that was cut off goes on behind the `bytes`
+    of the checkpoint, which are those of `part`. `phase` is `writing`, `closing` before the file gets its name, then
+    `removing` and `complete`; or `dropped`, when it was given up and its half deleted. While removing, `at` is the byte
+    of the file up to which its letters were discarded.
 
     Args:
         folder: where the file is made.
@@ -45,16 +48,30 @@ class Export(Walk):
         limit: int | None = None, rate: float | None = None, kind: str = "export",
         fresh: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        begun = {"phase": "writing", "at": 0, "discards": discards, "host": None, "path": None, "complete": False}
+        begun = {
+            "phase": "writing", "at": 0, "discards": discards, "host": None, "path": None, "complete": False,
+            # An older pombo called it so.
+            "part": f".{file}.part",
+        }  # fmt: skip
         super().__init__(desk, kind, source, wanted, limit=limit, rate=rate, fresh={**begun, **(fresh or {})})
         self.folder = folder
         self.draft = Draft(folder / file)
+
+    async def run(self) -> dict[str, Any]:
+        """Do it, and let go of the file."""
+        try:
+            return await super().run()
+        finally:
+            self.draft.close()
 
     async def work(self) -> None:
         """Go on from where the meta says."""
         source = await self.desk.registry.get(self.source)
         if self.meta["end"] is None:
+            sweep(self.folder)
             await self.begin(source)
+        if self.meta["phase"] in {"writing", "closing"}:
+            self._resume()
         if self.meta["phase"] == "writing":
             await self._write(source)
         if self.meta["phase"] == "closing":
@@ -69,8 +86,12 @@ class Export(Walk):
     async def give_up(self) -> None:
         """Leave no half of a file."""
         if self.meta["phase"] in {"writing", "closing"}:
-            self.draft.drop()
+            self._drop()
         await super().give_up()
+
+    def superseded(self) -> None:
+        """Take away what only this run would have gone on with."""
+        self.draft.drop()
 
     async def sorter(self, source: Source, page: Page) -> Callable[[DeadLetter], str | None]:
         """Pass over none."""
@@ -82,40 +103,55 @@ class Export(Walk):
         if step.chosen:
             await self.pace.turn()
             made_folder(self.folder)
+            if self.meta["part"] != self.draft.name:
+                self.note(part=self.draft.name)
             lines = b"".join(line_of(letter) for letter in step.chosen)
             then["bytes"] = self.draft.write(lines, self.meta["bytes"])
             then |= self.add(letters=len(step.chosen), done=len(step.chosen))
             self.pace.spent(len(step.chosen))
-        self.note(**then, speed=self.pace.speed)
+        self.progressed(**then)
 
     async def act(self, source: Source, letters: Sequence[DeadLetter]) -> int:
         """Discard letters that the file holds."""
         return await discard_letters(self.desk.redis, self.desk.keys, source.name, letters)
 
+    def _resume(self) -> None:
+        """Go on with what the run before wrote; where it is not, as on another machine, begin anew."""
+        before, size = self.meta["part"], self.meta["bytes"]
+        if not self.draft.take_over(before, size):
+            if size and not (self.meta["phase"] == "closing" and self.draft.published(size)):
+                self.note(phase="writing", next=self.start, bytes=0, letters=0, done=0, unreadable=0)
+        elif self.draft.name != before:
+            self.note(part=self.draft.name)
+            with suppress(OSError):
+                (self.folder / before).unlink()
+
     async def _write(self, source: Source) -> None:
-        if not self.draft.holds(self.meta["bytes"]):
-            # It was begun on another machine, or somebody deleted it.
-            self.note(next=self.start, bytes=0, letters=0, done=0, unreadable=0)
         try:
             await self.walk(source)
-        except JobError:
+        except (JobError, UnknownSourceError):
             # Nothing goes on with it, and a disk that is full should not fill up with halves of files.
-            self.draft.drop()
+            self._drop()
             raise
         if self.meta["letters"]:
             self.note(phase="closing", host=socket.gethostname(), path=str(self.draft.path))
         else:
             self.note(phase="complete")
 
+    def _drop(self) -> None:
+        self.draft.take_over(self.meta["part"], 0)
+        self.draft.drop()
+        self.note(phase="dropped")
+
     def _close(self) -> None:
-        self.draft.complete(self.meta["bytes"])
-        self.note(phase="removing" if self.meta["discards"] else "complete", complete=True)
+        path = self.draft.publish(self.meta["bytes"])
+        self.note(phase="removing" if self.meta["discards"] else "complete", complete=True, path=str(path))
 
     async def _remove(self, source: Source) -> None:
         """Discard what the file holds, a page of its lines at a time."""
         self._settle_removal(await self._pending(source))
         try:
-            with Reading.of(self.folder, self.draft.path.name) as reading:
+            with Reading.of(self.folder, Path(self.meta["path"]).name) as reading:
                 await self._remove_lines(source, reading)
         except JobError as error:
             raise JobError(
@@ -133,7 +169,7 @@ class Export(Walk):
             self.note(pending={"ids": [letter.stream_id for letter in letters]})
             await self.act(source, letters)
             self.pace.spent(len(letters))
-            self.note(**self.add(removed=len(letters)), pending=None, at=lines[-1].end, speed=self.pace.speed)
+            self.progressed(**self.add(removed=len(letters)), pending=None, at=lines[-1].end)
 
     async def _pending(self, source: Source) -> int:
         """How many letters of the step that was cut off are gone."""

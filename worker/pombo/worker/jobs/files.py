@@ -1,10 +1,10 @@
-"""The folder of exported dead letters, and a file in it that is written in steps."""
+"""The folder of exported dead letters, and how a file in it is read."""
 
 import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,65 +45,9 @@ def made_folder(folder: Path) -> Path:
     Raises:
         JobError: it cannot be made.
     """
-    with _explained(folder):
+    with explained(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A file that is written beside its name, for its owner alone, and gets the name when it is complete."""
-
-    path: Path
-    """What it will be called."""
-
-    @property
-    def beside(self) -> Path:
-        """What it is called until then."""
-        return self.path.with_name(f".{self.path.name}.part")
-
-    def holds(self, size: int) -> bool:
-        """Whether the first `size` bytes of it are there."""
-        with suppress(OSError):
-            return self.beside.stat().st_size >= size
-        return size == 0
-
-    def write(self, data: bytes, at: int) -> int:
-        """Have it hold `data` from byte `at` on, and nothing behind, on the disk; return its size.
-
-        Raises:
-            JobError: it cannot be written.
-        """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with _explained(self.beside), open(os.open(self.beside, flags, 0o600), "wb", buffering=0) as file:
-            file.truncate(at)
-            file.seek(at)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        return at + len(data)
-
-    def complete(self, size: int) -> None:
-        """Give it its name, for good, without what is behind its first `size` bytes: a run wrote it and was cut off.
-
-        Raises:
-            JobError: it is not there, or cannot be renamed.
-        """
-        with _explained(self.path):
-            if self.path.exists() and not self.beside.exists():
-                done = self.path.stat().st_size == size
-            elif done := self.beside.stat().st_size >= size:
-                self.write(b"", size)
-                self.beside.replace(self.path)
-            _sync_folder(self.path.parent)
-        if not done:
-            raise JobError(f"{self.path} is there, but it is another file than this export; nothing was changed")
-
-    def drop(self) -> None:
-        """Delete what is not complete."""
-        with suppress(OSError):
-            self.beside.unlink()
 
 
 @dataclass(frozen=True)
@@ -126,7 +70,7 @@ class Reading:
         path = folder / name
         # Without O_NONBLOCK, a pipe put there would be waited for.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with _explained(path):
+        with explained(path):
             descriptor = os.open(path, flags)
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -156,16 +100,13 @@ def stream_id_of(line: bytes) -> str:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file into what is told of the job.
+
+    Raises:
+        JobError: within, something went wrong with the file.
+    """
     try:
         yield
     except OSError as error:
         raise JobError(f"{path}: {error.strerror or error}; see POMBO_EXPORT_DIR") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

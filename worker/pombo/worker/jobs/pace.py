@@ -13,7 +13,7 @@ SPAN_S = 10.0
 """Over which the speed of progress is measured."""
 _LATE_S = 0.05
 """By how much a step may be late and the next still keep to the plan: what timers are late by."""
-_LOOK_S = 0.5
+LOOK_S = 0.5
 """Between two looks, while waiting, whether the job is to stop."""
 
 
@@ -26,30 +26,34 @@ class Pace:
     """Let a job do at most `rate` letters a second, evenly: in no second more than that and one page.
 
     What was missed while the job was slow, or away, is not made up for: a job that goes on after it was cut off
-    first waits for as long as the page takes that it may have done just before.
+    first waits for as long as the page takes that it may have done just before, or for what it is known to owe.
 
     Args:
         rate: letters a second; None is no throttle.
         clock: its monotonic time is what counts.
         resumed: whether the job did something in an earlier run.
-        look: called while waiting; what it raises ends the wait.
+        owed_s: seconds until the first step may begin, where that is known; a clock may be wrong, so no more than a
+            step's worth counts.
+        look: called while waiting, with the seconds that are left; what it raises ends the wait.
     """
 
     def __init__(
-        self, rate: float | None, clock: Clock, *, resumed: bool = False, look: Callable[[], None] = lambda: None
-    ) -> None:
+        self, rate: float | None, clock: Clock, *, resumed: bool = False, owed_s: float | None = None,
+        look: Callable[[float], None] = lambda left: None,
+    ) -> None:  # fmt: skip
         self.size = page_size(rate)
         self._rate = rate
         self._clock = clock
         self._look = look
-        self._free_at = clock.monotonic() + (self.size / rate if rate and resumed else 0)
+        step_s = self.size / rate if rate and resumed else 0
+        self._free_at = clock.monotonic() + (step_s if owed_s is None else max(0, min(step_s, owed_s)))
         self._steps: deque[tuple[float, int]] = deque([(clock.monotonic(), 0)])
 
     async def turn(self) -> None:
         """Wait until the next step may begin."""
         while self._rate and (left := self._free_at - self._clock.monotonic()) > 0:
-            self._look()
-            await self._clock.sleep(min(left, _LOOK_S))
+            self._look(left)
+            await self._clock.sleep(min(left, LOOK_S))
         self._free_at = max(self._free_at, self._clock.monotonic() - _LATE_S)
 
     def spent(self, letters: int) -> None:

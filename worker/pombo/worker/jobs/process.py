@@ -2,9 +2,10 @@
 
 1. A worker that is told to stop kills its running job and puts it back on the queue, for the checkpoint is as
    good as the end. A job that was killed from outside is put back too.
-2. A worker that is killed takes its running job with it. Another one, or the next, notices a minute or two
-   later and puts the job back. Altogether a job goes back `RESTARTS` times.
+2. A worker that is killed takes its running job with it. Another one, or the next, notices within 40 s and puts
+   the job back. Altogether a job goes back `RESTARTS` times.
 3. A running job that is cancelled is asked to end between two steps, and killed when it does not within `GRACE_S`.
+4. A job that can only wait puts itself behind those that wait for its worker.
 """
 
 import logging
@@ -17,13 +18,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from redis.client import Redis
+from redis.client import Pipeline, Redis
 from redis.exceptions import RedisError
-from rq import Queue, Worker
-from rq.exceptions import DeserializationError, StopRequested
+from rq import Queue, Worker, worker_registration
+from rq.command import parse_payload
+from rq.exceptions import DeserializationError, NoSuchJobError, StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import now
 
 from pombo.shared.connection import connect, jobs_url, transient
 from pombo.shared.lifeline import PARENT_FD, die_with_parent
@@ -31,16 +34,20 @@ from pombo.shared.logs import configure_logs, get_logger
 from pombo.shared.processes import deaths_in_row
 from pombo.shared.settings import read_settings
 from pombo.worker.jobs.criteria import forget
-from pombo.worker.jobs.frame import STOP
-from pombo.worker.jobs.queues import queue
+from pombo.worker.jobs.frame import SEAT, STOPPED_CODE, listen
+from pombo.worker.jobs.queues import RESTARTS, queue
+from pombo.worker.jobs.runs import CANCEL, SIGN_OF_LIFE_S
 from pombo.worker.jobs.schedule import Scheduler
+from pombo.worker.jobs.upkeep import reclaim
 
 WORKER_TTL_S = 30
-"""RQ forgets a silent worker 60 s after this, and so do those who ask whether there is one."""
-HEARTBEAT_S = 10
-"""Between two signs of life of a running job; RQ gives a silent one 60 s more."""
+"""RQ forgets a silent worker 60 s after this. What is sent to Redis fails after 5 s less: 15 s less is how long RQ
+waits for a job at a time, and it allows 10 s more."""
+HEARTBEAT_S = 5
+"""Between two signs of life of a running job. Its worker has given another one, or has failed with Redis and killed the
+job, after this and 25 s more: `SIGN_OF_LIFE_S`, after which others take the job, is longer than both."""
 MAINTENANCE_S = 15
-"""Between two looks for jobs whose worker is gone."""
+"""Between two times that an idle worker has RQ tidy up."""
 LONGEST_WAIT_S = 5.0
 """Between two tries to reach Redis again."""
 AWAY_S = 1.0
@@ -64,13 +71,14 @@ class JobWorker(Worker):
 
     max_connection_wait_time = LONGEST_WAIT_S
 
-    def __init__(self, connection: Redis) -> None:
+    def __init__(self, connection: Redis, namespace: str | None = None) -> None:
+        jobs = queue(connection, namespace)
         super().__init__(
-            [queue(connection)], connection=connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL_S,
+            [jobs], connection=connection, serializer=JSONSerializer, worker_ttl=WORKER_TTL_S,
             job_monitoring_interval=HEARTBEAT_S, maintenance_interval=MAINTENANCE_S,
-            work_horse_killed_handler=_restore_checkpoint,
         )  # fmt: skip
         self.told_to_stop = False
+        self._jobs = jobs
         # The running job holds the read end; the write end closes when this process is gone.
         self._read_end, self._write_end = os.pipe()
 
@@ -85,10 +93,57 @@ class JobWorker(Worker):
         if self.horse_pid:
             self.kill_horse()
 
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
+        """Seconds after a sign of life in which the job is nobody else's."""
+        return SIGN_OF_LIFE_S
+
+    def clean_registries(self) -> None:
+        """Tidy up the queue's registries.
+
+        RQ alone goes by the clocks of its workers' machines, and stores jobs with the meta that it read before.
+        """
+        for run in reclaim(self._jobs).spent:
+            self._fail(run)
+        self._jobs.finished_job_registry.cleanup()
+        self._jobs.failed_job_registry.cleanup()
+        worker_registration.clean_worker_registry(self._jobs)
+        self._jobs.intermediate_queue.cleanup(self, self._jobs)
+        self.last_cleaned_at = now()  # type: ignore[assignment]
+
+    def _fail(self, run: Execution) -> None:
+        """End a job whose workers died again and again."""
+        with suppress(NoSuchJobError):
+            job = Job.fetch(run.job_id, connection=self.connection, serializer=JSONSerializer)
+            job.ended_at = now()
+            self.handle_job_failure(job, self._jobs, exc_string=f"its worker died {RESTARTS + 1} times")
+        self.connection.zrem(self._jobs.started_job_registry.key, run.composite_key)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Give a sign of life, and be known as a worker, too: Redis may have lost all that it knew."""
+        super().heartbeat(timeout, pipeline)
+        worker_registration.register(self, pipeline)
+
     def teardown(self) -> None:
-        """Leave the fleet of RQ's workers, which no further signal is to cut off."""
+        """Leave the fleet of RQ's workers, which no further signal is to cut off; what it may wait for comes last."""
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        if not self.is_horse and self.horse_pid:
+            self.kill_horse()
         super().teardown()  # type: ignore[no-untyped-call]
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Do a job; a stop that came for one that had just ended is not meant for this one."""
+        self._stopped_job_id = None
+        super().execute_job(job, queue)
+
+    def handle_payload(self, message: dict[Any, Any]) -> None:
+        """Heed a command: RQ's own way to stop a job kills it at once."""
+        payload = parse_payload(message)
+        if payload.get("command") != "stop-job":
+            super().handle_payload(message)  # type: ignore[no-untyped-call]
+            return
+        for execution in [*self.executions.values()]:
+            if execution.job_id == payload.get("job_id"):
+                self.request_stop_execution(execution.id)
 
     def request_stop_execution(self, execution_id: str) -> None:
         """Have the running job end between two steps, so that its counts are exact; called from RQ's listening thread.
@@ -98,6 +153,9 @@ class JobWorker(Worker):
         execution = self.executions.get(execution_id)
         if execution is None:
             return
+        # Should the process not mind signals yet, or be killed first, the mark tells the job's next run.
+        with suppress(RedisError, OSError):
+            self.connection.hset(Job.key_for(execution.job_id), CANCEL, 1)
         self._stopped_job_id, pid = execution.job_id, self.horse_pid
         if not pid:
             return
@@ -114,10 +172,20 @@ class JobWorker(Worker):
     def setup_work_horse_signals(self) -> None:
         """Let SIGTERM ask the job to end; called in its process."""
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        STOP.listen()
+        listen()
+
+    def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: Any, rusage: Any) -> None:
+        """See what became of a job whose process did not end well.
+
+        One that found the mark of somebody who wants it to end was stopped. Others go back as they stored themselves.
+        """
+        if ret_val is not None and os.WIFEXITED(ret_val) and os.WEXITSTATUS(ret_val) == STOPPED_CODE:
+            self._stopped_job_id = job.id
+            _end_as_stopped(job)
+        job.meta = job.get_meta(refresh=True)
 
     def _handle_stopped_job(self, job: Job, queue: Queue, execution: Execution) -> None:
-        forget(job)
+        _end_as_stopped(job)
         super()._handle_stopped_job(job, queue, execution)
 
     def handle_exception(self, job: Job, *exc_info: Any) -> None:
@@ -146,6 +214,7 @@ class JobWorker(Worker):
         os.close(self._write_end)
         os.environ[PARENT_FD] = str(self._read_end)
         die_with_parent(grace_s=0)
+        SEAT.execution = self.execution
         super().main_work_horse(job, queue)
 
     def close(self) -> None:
@@ -154,8 +223,10 @@ class JobWorker(Worker):
         os.close(self._write_end)
 
 
-def _restore_checkpoint(job: Job, *_: Any) -> None:
-    job.meta = job.get_meta(refresh=True)
+def _end_as_stopped(job: Job) -> None:
+    """Keep no word of whom it was about, nor the mark: somebody may have RQ run it again."""
+    forget(job)
+    job.connection.hdel(job.key, CANCEL)
 
 
 class Outage(logging.Filter):
@@ -176,11 +247,11 @@ class Outage(logging.Filter):
 
     def tell(self, event: str, error: str) -> None:
         """Log trouble, unless there was some a moment ago."""
-        now = self._monotonic()
-        if now - self._last >= QUIET_S:
+        at = self._monotonic()
+        if at - self._last >= QUIET_S:
             note = "tried again and again; the next line comes after it worked for a while"
             log.warning(event, error=error, note=note)
-        self._last = now
+        self._last = at
 
 
 def work() -> None:
@@ -197,7 +268,7 @@ def work() -> None:
         Scheduler(beside, settings).start()
         while True:
             born = time.monotonic()
-            trouble = _work(connection)
+            trouble = _work(connection, settings.namespace)
             if trouble is None:
                 return
             failures = deaths_in_row(failures, time.monotonic() - born)
@@ -216,10 +287,10 @@ class _Trouble(NamedTuple):
     error: str
 
 
-def _work(connection: Redis) -> _Trouble | None:
+def _work(connection: Redis, namespace: str) -> _Trouble | None:
     """Run jobs until told to stop, which is None, or until Redis goes away or refuses."""
     try:
-        worker = JobWorker(connection)
+        worker = JobWorker(connection, namespace)
     except (RedisError, OSError) as error:
         if not transient(error):
             raise

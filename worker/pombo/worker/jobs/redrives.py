@@ -71,7 +71,7 @@ def enqueue_redrive(
         rate: letters a second at most; None is as fast as it can.
         older: whether those go too that were accepted more than 24 h ago; else they are counted as `older`.
         by: who wants it.
-        namespace: of the source's keys, as all namespaces share the queue; by default that of this process.
+        namespace: whose queue it is, and of the source's keys; by default that of this process.
         total: how many there are, if that was counted.
 
     Raises:

@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 from hashlib import blake2s
+from itertools import count
 from typing import Any
 
 from redis.asyncio import Redis as AsyncRedis
@@ -30,11 +31,15 @@ from pombo.shared.secrets import Secrets, new_secret
 from pombo.shared.settings import Settings
 from pombo.shared.sources import Source
 from pombo.worker.jobs.outages import Outage, followed
+from pombo.worker.jobs.queues import queue
 from pombo.worker.jobs.recovery import enqueue_recovery, modest
 from pombo.worker.jobs.retention import enqueue_retention
+from pombo.worker.jobs.upkeep import reclaim
 
+LOOK_S = 5.0
+"""Between two looks for jobs whose worker is gone."""
 TICK_S = 15.0
-"""Between two looks."""
+"""Between two looks for jobs that are due."""
 RETENTION_S = 3600
 """Between two runs of a source's retention."""
 _LIVING = frozenset({JobStatus.QUEUED, JobStatus.STARTED, JobStatus.DEFERRED, JobStatus.SCHEDULED})
@@ -124,7 +129,7 @@ class Schedule:
 
 
 class Scheduler:
-    """The thread that ticks beside RQ's worker, whose own turns wait while a job runs."""
+    """The thread that looks after the queue beside RQ's worker, whose own turns wait while a job runs."""
 
     def __init__(self, connection: Redis, settings: Settings) -> None:
         self._connection = connection
@@ -137,21 +142,25 @@ class Scheduler:
 
     def _run(self) -> None:
         told = False
-        while True:
-            told = self.look(told=told)
-            time.sleep(TICK_S)
+        for number in count():
+            told = self.look(told=told, due=number % round(TICK_S / LOOK_S) == 0)
+            time.sleep(LOOK_S)
 
-    def look(self, *, told: bool = False) -> bool:
-        """Tick once, whatever comes of it: without this thread, nothing would be due any more.
+    def look(self, *, told: bool = False, due: bool = True) -> bool:
+        """Look once, whatever comes of it: without this thread, nothing would be due any more.
 
         Args:
             told: whether the look before failed, so that this failure need not be told.
+            due: whether to look for jobs that are due, beside those whose worker is gone.
 
         Returns:
             Whether it failed.
         """
         try:
-            asyncio.run(self._tick())
+            for job_id in reclaim(queue(self._connection, self._settings.namespace)).back:
+                log.warning("job.taken_up", job=job_id, note="its worker is gone; it waits for another one")
+            if due:
+                asyncio.run(self._tick())
         except (RedisError, OSError, PomboError) as error:
             if not told and not (isinstance(error, (RedisError, OSError)) and transient(error)):
                 log.warning("schedule.failed", error=f"{type(error).__name__}: {error}")

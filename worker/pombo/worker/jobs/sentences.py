@@ -21,6 +21,11 @@ def told(meta: Meta) -> str:
     return "; ".join([main, *passed])
 
 
+def lasts(meta: Meta) -> bool:
+    """Whether what the job did stays done when it ends before its end: half of a file does not."""
+    return meta.get("kind") not in _FILES or bool(meta.get("complete"))
+
+
 def letters(number: int) -> str:
     """So many dead letters."""
     return f"{number:,} dead letter{'' if number == 1 else 's'}"
@@ -37,8 +42,12 @@ def _discarded(meta: Meta) -> str:
 
 def _exported(meta: Meta) -> str:
     number, path = meta.get("letters", 0), meta.get("path")
+    if not number:
+        return "no dead letter exported"
+    if meta.get("phase") == "dropped":
+        return f"no dead letter exported: the half of a file, with {letters(number)}, was deleted"
     if not meta.get("complete"):
-        return f"{letters(number)} written to a file that is not complete" if number else "no dead letter exported"
+        return f"{letters(number)} written to a file that is not complete"
     main = f"{letters(number)} exported to {path} on {meta.get('host')} ({meta.get('bytes', 0):,} bytes)"
     return f"{main}, and {meta.get('removed', 0):,} of them discarded" if meta.get("discards") else main
 
@@ -46,8 +55,9 @@ def _exported(meta: Meta) -> str:
 def _imported(meta: Meta) -> str:
     bad, first = meta.get("bad", 0), meta.get("first_bad", ())
     main = f"{letters(meta.get('restored', 0))} put back" + (f" from {meta['file']}" if "file" in meta else "")
-    present = meta.get("present", 0)
-    main += f"; {present:,} had never left" if present else ""
+    present, before = meta.get("present", 0), meta.get("before", 0)
+    main += f"; {present:,} were there already" if present else ""
+    main += f"; {before:,} had been put back before, and were not put back again" if before else ""
     told = "; ".join(f"line {line['line']}: {line['error']}" for line in first)
     return f"{main}; {bad:,} line{'' if bad == 1 else 's'} of no use left out ({told})" if bad else main
 
@@ -61,6 +71,8 @@ def _recovered(meta: Meta) -> str:
     return f"{letters(meta.get('moved', 0))} of the outage redriven"
 
 
+_FILES = frozenset({"export", "retention"})
+"""Kinds of jobs that make a file first."""
 _KINDS: dict[str, Callable[[Meta], str]] = {
     "redrive": _redriven,
     "discard": _discarded,

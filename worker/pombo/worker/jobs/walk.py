@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pombo.shared.clock import moment
 from pombo.shared.deadletters import Counts, DeadLetter, Filter, Page, count, pages, read
+from pombo.shared.errors import UnknownSourceError
 from pombo.shared.flow import redis_now
 from pombo.shared.sources import Source
 from pombo.worker.jobs.frame import Desk, Task
@@ -82,7 +83,18 @@ class Walk(Task):
         return await count(self.desk.redis, self.desk.keys, self.source, self.wanted, now=now)
 
     async def walk(self, source: Source) -> None:
-        """Take step after step until the end, or the limit."""
+        """Take step after step until the end, or the limit.
+
+        Raises:
+            UnknownSourceError: the source was removed meanwhile, or made anew, and its letters with it.
+        """
+        await self._walk(source)
+        if (await self.desk.registry.get(self.source)).incarnation != source.incarnation:
+            raise UnknownSourceError(
+                f"source {self.source!r} was removed meanwhile, with its dead letters, and made anew"
+            )
+
+    async def _walk(self, source: Source) -> None:
         while self.open:
             place = self.meta["next"]
             async for page in pages(self.desk.redis, self.desk.keys, source.name, self.wanted, start=place):
@@ -138,7 +150,7 @@ class Walk(Task):
         # Those that somebody else took meanwhile do not count.
         done = len(letters) if events == _events(letters) else min(len(letters), events)
         self.pace.spent(len(letters))
-        self.note(**self.add(**{self.deed: events, "done": done}), pending=None, speed=self.pace.speed, **then)
+        self.progressed(**self.add(**{self.deed: events, "done": done}), pending=None, **then)
 
     async def _settle(self, source: Source) -> None:
         """Count what the last run did without having noted it, and do the rest of it."""

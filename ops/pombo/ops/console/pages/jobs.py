@@ -58,7 +58,10 @@ async def cancel(request: Request) -> Response:
         return redirect(request, f"/jobs/{job_id}", f"{str(error)[:1].upper()}{str(error)[1:]}.", "note")
     await deed(request, "jobs.cancel", job_id, {"kind": before.kind, "source": before.source})
     running = before.status == "started"
-    told = "The job is being stopped; what it did stays done." if running else "The job was cancelled before it began."
+    ended = (
+        "The job was cancelled; what it did stays done." if before.done else "The job was cancelled before it began."
+    )
+    told = "The job is being stopped; what it did stays done." if running else ended
     return redirect(request, f"/jobs/{job_id}", told)
 
 

@@ -26,7 +26,7 @@ async def test_the_road_of_an_event(redis: Redis) -> None:
 
 
 async def test_a_source_that_is_shut_is_told_at_once(redis: Redis) -> None:
-    """Whether the event waits behind the park or its own request brought it about: nobody looks on until the time ends."""
+    """Whether the event waits behind the park, or its own request brought that about: nobody waits for the time."""
     for claimed in (False, True):
         await redis.flushall()
         source = await StoredSource(redis).set_up()

@@ -16,6 +16,7 @@ from pombo.ops.cli.trouble import trouble
 from pombo.ops.console.access import Attempts, Tokens
 from pombo.ops.console.charts import Charts
 from pombo.ops.console.live import Hub, Seats
+from pombo.ops.console.people import People
 from pombo.ops.console.poller import Poller, Seen
 from pombo.ops.console.refusals import Refusals
 from pombo.ops.console.sessions import Session, Sessions
@@ -57,6 +58,7 @@ class State:
     sparks: Sparks = field(init=False)
     poller: Poller = field(init=False)
     refusals: Refusals = field(init=False)
+    people: People = field(init=False)
     tables: TableMaker = field(init=False)
     metrics: CollectorRegistry = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,6 +73,7 @@ class State:
         self.attempts = Attempts(self.clock)
         self.charts = Charts(self.redis, self.keys, self.clock)
         self.sparks = Sparks(self.redis, self.keys, self.clock)
+        self.people = People(self.secrets, self.clock)
         self.refusals = Refusals(self._refused, self.clock)
         self.tables = TableMaker(self.clock)
         self.poller = Poller(self._look, self.explain, self.hub, self.clock)

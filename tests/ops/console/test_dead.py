@@ -148,7 +148,7 @@ def test_filters_choose(redis_url: str, ana: httpx.Client, query: str, found: li
 
 
 def test_a_filter_by_person_is_sent_beside_the_address(redis_url: str, vic: httpx.Client) -> None:
-    """The form posts it, viewers' too, and leads to an address of which no part names whom; nor does a link on the page."""
+    """The form posts it, viewers' too, and leads to an address that does not name whom; nor does a link on the page."""
     add(redis_url, "bot")
     put(redis_url, *(letter(f"m{number:02}", user="maria@example.com") for number in range(60)))
     asked = post(vic, "/dead/-/find", {"user": "maria@example.com", "source": "bot"})

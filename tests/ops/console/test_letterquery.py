@@ -66,7 +66,7 @@ def test_a_bound_makes_moments_absolute() -> None:
     """An end is put in, unless the filter ends earlier; a span is no longer one."""
     bounded = parse(since="2h").until(NOW)
     assert Filter(since=NOW - timedelta(hours=2), until=NOW) == bounded.wanted
-    assert bounded.wanted == LetterQuery.parse(bounded.given, ["bot"], NOW + timedelta(days=9)).wanted
+    assert bounded.wanted == LetterQuery.parse(bounded.given, ["bot"], NOW + timedelta(days=9), PEOPLE).wanted
     assert NOW - timedelta(hours=1) == parse(until="1h").until(NOW).wanted.until
 
 

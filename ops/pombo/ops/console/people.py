@@ -1,7 +1,7 @@
 """People: ids of persons as addresses may carry them, sealed, since proxies and histories keep addresses.
 
-A sealed id is a Fernet token under a key of its own, derived from the installation's secret. It opens for half a day, at
-every console of the installation: a link to a list can be shared, and is worth nothing to who finds it later.
+A sealed id is a Fernet token under a key of its own, derived from the installation's secret. It opens for half a day,
+at every console of the installation: a link to a list can be shared, and is worth nothing to who finds it later.
 """
 
 import base64

@@ -49,8 +49,8 @@ AT_RISK: Final[Mapping[str, tuple[str, str, str]]] = {
 """By what a server keeps: what is wrong with that, as `pombo doctor` judges it, what can be lost, and what to type.
 
 Where nobody can see what is kept, as on managed servers, nothing is claimed; nor where no source is, so that nothing
-can be lost yet. Who runs a Redis without a disk on purpose is told so nonetheless: that nothing accepted is lost holds
-as long as Redis keeps what it acknowledged.
+can be lost yet. Who runs a Redis without a disk on purpose is told so nonetheless: it was promised that nothing
+accepted is lost, as long as Redis keeps what it acknowledged.
 """
 
 

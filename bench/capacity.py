@@ -163,7 +163,8 @@ def _opening(costs: Costs, setting: Mapping[str, Any]) -> Iterator[str]:
         " request`",
         "  of them; more make requests smaller and so dearer, never faster: 2 carry 1,000 events/s at 100 ms with ease.",
         "- **Memory of Redis** is remembered ids first (one to two windows of them), then the queue, which is empty while"
-        " Segment answers.",
+        " Segment answers. A dead letter takes what its event and its history take, and 32 B in the table by which it is"
+        " found.",
         "",
     )
 

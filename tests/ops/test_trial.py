@@ -1,3 +1,5 @@
+import asyncio
+
 from redis.asyncio import Redis
 
 from ops.top.looks import NOW, view, worker
@@ -21,6 +23,25 @@ async def test_the_road_of_an_event(redis: Redis) -> None:
         assert "in_flight" == _state(await road.look())
         await store.settle(whole(part) if end == "delivered" else None, [letter(part, 0)] if end == "dead" else [])
         assert end == _state(await road.look())
+
+
+async def test_a_source_that_is_shut_is_told_at_once(redis: Redis) -> None:
+    """Whether the event waits behind the park, or its own request brought that about: nobody waits for the time."""
+    for claimed in (False, True):
+        await redis.flushall()
+        source = await StoredSource(redis).set_up()
+        partition = partition_of(USER, source.source.partitions)
+        await redis.set(source.of.lease(partition), LEASE)
+        await source.append(partition, ["m"])
+        if claimed:
+            await source.claimed(source.store(), partition)
+        await redis.hset(source.of.flow, "parked", "Segment answered 401: the write key is refused")
+        road = Road(redis, source.keys, source.source, "m", settled_s=0)
+        async with asyncio.timeout(30):
+            place = await road.follow(float("inf"))
+        assert ("in_flight" if claimed else None) == _state(place)
+        told = await road.obstacles(place)
+        assert any("the test event does not go past that" in one for one in told)
 
 
 def _state(place: Place | None) -> str | None:

@@ -2,8 +2,11 @@
 
 import asyncio
 import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
@@ -199,6 +202,36 @@ def test_a_worker_that_refuses_its_configuration_ends_all(home: Path, start: Sta
     assert "pombo: the worker cannot run with this configuration" in up.err.splitlines()[-1]
     # The killed worker's jobs end by themselves.
     until(lambda: not processes_with(str(home)), "end of all")
+
+
+def test_the_greeting_is_the_first_thing_to_read(home: Path, start: Start) -> None:
+    """What was logged on the way comes behind it, as a file or a supervisor wants it."""
+    with start() as up:
+        up.says("embedded_server.started")
+        assert up.err.startswith("pombo is up on unix://")
+
+
+def test_a_terminal_shows_the_greeting_and_what_goes_wrong(home: Path) -> None:
+    """No line a process and request, unless somebody asks for them; Ctrl-C ends it."""
+    ours, its = pty.openpty()
+    environment = {"POMBO_HOME": str(home), "POMBO_METRICS_PORT": "0"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
+    command = [sys.executable, "-m", "pombo.ops.cli", "up"]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=kept | environment, cwd=home.parent) as up:
+        os.close(its)
+        shown = b""
+        while b"stop      Ctrl-C" not in shown:
+            shown += os.read(ours, 65536)
+        works(home)
+        up.send_signal(signal.SIGINT)
+        with suppress(OSError):  # A terminal that nobody holds any more ends with an error.
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+        os.close(ours)
+    told = shown.decode()
+    assert (0, True) == (up.returncode, told.startswith("pombo is up on unix://"))
+    assert "POMBO_LOG_LEVEL=info has a line for each request" in told
+    assert "started" not in told
 
 
 def test_a_port_in_use_stops_nothing(home: Path, start: Start) -> None:

@@ -52,6 +52,7 @@ def of_fleet(keys: Keys, group: str = "g") -> dict[str, str]:
         "losses": keys.losses,
         "watched": keys.watched,
         "trail": keys.trail,
+        "logins": keys.logins,
         "schedule": keys.schedule,
         "wake": keys.wake,
         "group_rate": keys.group_rate(group),
@@ -118,7 +119,7 @@ def test_keys_of_the_fleet_share_theirs(source: str, group: str) -> None:
     """Scripts over the registry, and over the fleet, touch one node each."""
     keys = Keys()
     assert {"@registry"} == {hash_tag(key) for key in (keys.sources, keys.secrets, keys.lookup, keys.version)}
-    fleet = keys.workers, keys.active, keys.epoch, keys.losses, keys.watched, keys.trail
+    fleet = keys.workers, keys.active, keys.epoch, keys.losses, keys.watched, keys.trail, keys.logins
     assert {"@fleet"} == {hash_tag(key) for key in fleet}
     assert f"@rate.{group}" == hash_tag(keys.group_rate(group))
 

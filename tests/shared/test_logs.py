@@ -2,6 +2,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from pombo.shared.logs import configure_logs, get_logger, get_quick_logger, redact
+from pombo.shared.logs import configure_logs, get_logger, get_quick_logger, held_back, redact
 
 
 class Terminal(io.StringIO):
@@ -135,6 +136,22 @@ def test_configuring_again_replaces() -> None:
 
     assert ["one"] == [line["event"] for line in lines(first)]
     assert 1 == second.getvalue().count("two")
+
+
+def test_lines_can_be_held_back() -> None:
+    """Until the end, or the first warning, which they precede; after an error as well."""
+    stream = io.StringIO()
+    configure_logs(format="json", stream=stream)
+    log = get_logger("pombo.test")
+    with suppress(ZeroDivisionError), held_back():
+        log.info("first")
+        assert "" == stream.getvalue()
+        log.warning("second")
+        assert ["first", "second"] == [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+        log.info("third")
+        raise ZeroDivisionError
+    log.info("fourth")
+    assert ["third", "fourth"] == [json.loads(line)["event"] for line in stream.getvalue().splitlines()[2:]]
 
 
 def test_an_exception_is_one_structured_line() -> None:

@@ -29,6 +29,8 @@ USER: Final = "pombo-test"
 INTEGRATIONS: Final = {"All": False}
 """The event reaches the source in Segment, and goes on to none of its destinations."""
 POLL_S = 0.02
+SETTLED_S: Final = 1.0
+"""Of a source that is shut, after which what is in flight has had its answer, or will have none."""
 REMINDER = (
     "Segment answers 200 to write keys that it does not know and drops the events: look for "
     f"{EVENT!r} of user {USER!r} in the source's debugger in Segment"
@@ -104,8 +106,11 @@ def _verdict(place: Place) -> str:
 class Road:
     """Where a test event goes, once it is accepted."""
 
-    def __init__(self, redis: Redis, keys: Keys, source: Source, message_id: str) -> None:
+    def __init__(
+        self, redis: Redis, keys: Keys, source: Source, message_id: str, *, settled_s: float = SETTLED_S
+    ) -> None:
         self._redis = redis
+        self._settled_s = settled_s
         self._keys = keys
         self._source = source
         self._search = Search(redis, keys, source, message_id)
@@ -113,12 +118,16 @@ class Road:
 
     async def follow(self, until: float) -> Place | None:
         """Look until it is at its end, must wait for a person, or the time (monotonic) is over; None: still queued."""
-        start = f"{await redis_now(self._redis) - 60_000}-0"
+        start, shut_at = f"{await redis_now(self._redis) - 60_000}-0", float("inf")
         while True:
             place = await self.look(start)
-            ended = place is not None and place.state != "in_flight"
-            if ended or time.monotonic() >= until or (place is None and await self._is_shut()):
+            if (place is not None and place.state != "in_flight") or time.monotonic() >= until:
                 return place
+            if await self._is_shut():
+                # Its own request may be what parked the source; another one's may still be on the wire.
+                shut_at = min(shut_at, time.monotonic())
+                if place is None or time.monotonic() - shut_at >= self._settled_s:
+                    return place
             await asyncio.sleep(POLL_S)
 
     async def look(self, start: str = "-") -> Place | None:
@@ -150,7 +159,10 @@ def obstacles(view: SourceView, workers: Sequence[WorkerView], place: Place | No
     if not any(worker.alive(flow.now) for worker in workers):
         yield "no worker lives; `pombo worker` starts one"
     if flow.parked is not None:
-        yield f"the source is parked: {flow.parked}; repair that, then `pombo sources resume {name}`"
+        yield (
+            f"the source is parked: {flow.parked}; the test event does not go past that, it waits with the others: "
+            f"repair it, then `pombo sources resume {name}`"
+        )
     elif view.state == "paused":
         yield f"the source is paused; `pombo sources resume {name}`"
     elif view.state == "held":
@@ -159,7 +171,7 @@ def obstacles(view: SourceView, workers: Sequence[WorkerView], place: Place | No
         yield f"the source is {view.state}: {flow.reason or 'Segment does not answer'}; workers probe it by themselves"
     for where, why in flow.blocked.items():
         yield f"{'the source' if where == 'key' else f'partition {where}'} waits: {why}"
-    if place is not None and place.state == "in_flight":
+    if place is not None and place.state == "in_flight" and place.attempts:
         tries = plural(place.attempts or 0, "time")
         yield f"it was sent {tries}, and Segment has not accepted it yet: see `delivery.attempted` in the worker's log"
     elif view.ledger.queued > 1:

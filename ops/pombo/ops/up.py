@@ -1,10 +1,12 @@
 """`pombo up`: everything on this machine, until it is told to stop."""
 
 import asyncio
+import os
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from pombo.ops.cli.crew import console_child, gateway_crew
 from pombo.ops.embedded import EmbeddedServer
@@ -13,7 +15,7 @@ from pombo.shared.connection import aconnect, redact, redis_url
 from pombo.shared.errors import ConfigurationError, PomboError
 from pombo.shared.lifeline import die_with_parent
 from pombo.shared.listening import listen
-from pombo.shared.logs import configure_logs, get_logger
+from pombo.shared.logs import configure_logs, get_logger, held_back
 from pombo.shared.processes import ChildSpec, Supervisor, on_stop_signals
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, ensure_secret_file, load_secrets
@@ -28,6 +30,8 @@ _CONSOLE = ("starlette", "uvicorn", "jinja2", "python_multipart")
 """What a console needs beyond the rest."""
 GATEWAY_PORT = 8080
 WATCH_S = 1.0
+QUIET: Final = "warning"
+"""What is logged on a terminal, unless POMBO_LOG_LEVEL says otherwise."""
 DEFAULT_SOURCE = "default"
 
 log = get_logger("pombo.up")
@@ -42,8 +46,17 @@ def up(settings: Settings) -> int:
         EmbeddedServerError: the server does not start.
         RedisError: the Redis that was given is away.
     """
+    if _watched(settings):
+        # Who reads along wants the addresses, and what goes wrong: a line for each request would take them away.
+        os.environ["POMBO_LOG_LEVEL"] = QUIET
+        settings = settings.model_copy(update={"log_level": QUIET})
     configure_logs(settings.log_level, settings.log_format)
     return asyncio.run(_up(settings))
+
+
+def _watched(settings: Settings) -> bool:
+    """Whether somebody sits before it who did not say how much they want to read."""
+    return sys.stderr.isatty() and "log_level" not in settings.model_fields_set
 
 
 async def _up(settings: Settings) -> int:
@@ -51,6 +64,8 @@ async def _up(settings: Settings) -> int:
     on_stop_signals(stop.set)
     die_with_parent()
     async with AsyncExitStack() as stack:
+        overture = stack.enter_context(ExitStack())
+        overture.enter_context(held_back())
         server = await _start_server(settings, stack)
         secrets = load_secrets(settings)
         sources = await _prepare_sources(settings, secrets)
@@ -62,6 +77,8 @@ async def _up(settings: Settings) -> int:
         console, fleet = await _start_console(settings, secrets, stack)
         lines = greeting(settings, sources, gateway=gateway, console=console, fleet=fleet)
         sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+        overture.close()
         ended = asyncio.ensure_future(supervisor.wait())
         ended.add_done_callback(lambda _: stop.set())
         await _watch(server, stop)
@@ -179,6 +196,8 @@ def greeting(settings: Settings, sources: list[str], *, gateway: str, console: s
     ]
     if settings.redis_url is None and settings.home_dir != Path("~/.pombo").expanduser():
         lines.insert(1, f"  home      {settings.home_dir}; other commands need the same POMBO_HOME")
+    if settings.log_level == QUIET:
+        lines.insert(-2, "  log       warnings and errors; POMBO_LOG_LEVEL=info has a line for each request")
     if settings.disabled:
         lines.append("  note      POMBO_DISABLED=1: producers validate and discard")
     return lines

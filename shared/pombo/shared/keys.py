@@ -16,6 +16,7 @@ source, whose name holds none.
 | `NS:{@fleet}:losses` | stream | workers | until acknowledged, the last 100 | what workers saw Redis lose |
 | `NS:{@fleet}:watched` | zset | console | until nobody watches | source → until when its events are told, in s |
 | `NS:{@fleet}:trail` | stream | console, CLI | the last 10,000 | who did what |
+| `NS:{@fleet}:logins` | stream | console | the last 2,000 | who logged in, and from where it was tried in vain |
 | `NS:{@rate.G}:rate` | hash | workers | 2 h and its debt | token bucket of rate group G |
 | `NS:{@jobs}:schedule` | hash | job workers | kept | in the Redis of jobs: what is due, and outages that go on |
 | `NS:{S}:ledger` | hash | scripts | with the source | incarnation and counters, moved with the data they count |
@@ -90,6 +91,10 @@ class Keys:
     @property
     def trail(self) -> str:
         return f"{self.namespace}:{{@fleet}}:trail"
+
+    @property
+    def logins(self) -> str:
+        return f"{self.namespace}:{{@fleet}}:logins"
 
     @property
     def schedule(self) -> str:

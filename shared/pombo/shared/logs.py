@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 import orjson
@@ -25,6 +26,10 @@ _SECRET_KEY = re.compile(
 _URL_PASSWORD = re.compile(r"(?<=://)([^/\s:@]*):[^/\s@]+(?=@)")
 # Libraries that report every request or job at info, which our own wide lines already say better.
 _QUIET = ("asyncio", "httpcore", "httpx", "rq")
+
+
+_HELD = 1000
+"""Lines that are held back at most; then they are written."""
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -62,6 +67,27 @@ def configure_logs(
     worker.handlers.clear()
     worker.propagate = True
     worker.setLevel(logging.NOTSET)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Keep what is logged until the end of the context, so that something else is read first; warnings do not wait."""
+    # With it come sockets and queues, which a bot's import does without.
+    from logging.handlers import MemoryHandler
+
+    root = logging.getLogger()
+    ours = [one for one in root.handlers if isinstance(one, _Handler)]
+    kept = [MemoryHandler(_HELD, logging.WARNING, one) for one in ours]
+    try:
+        for handler, keeper in zip(ours, kept, strict=True):
+            root.removeHandler(handler)
+            root.addHandler(keeper)
+        yield
+    finally:
+        for handler, keeper in zip(ours, kept, strict=True):
+            root.removeHandler(keeper)
+            root.addHandler(handler)
+            keeper.close()
 
 
 def get_logger(name: str) -> "BoundLogger":

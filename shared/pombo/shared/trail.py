@@ -1,5 +1,7 @@
 """The trail: who did what to the installation, by console or command line; the last 10,000 deeds.
 
+Who logged in at the console, and from where it was tried in vain, is a list of its own: strangers push out no deed.
+
 It names sources, jobs and letters, and what was changed. Secrets, and what would name a person, such as a userId, do
 not belong into a deed's detail. A trail that cannot be written stops nobody: repairs matter more.
 """
@@ -20,10 +22,12 @@ from pombo.shared.keys import Keys
 
 log = logging.getLogger("pombo.shared.trail")
 
-Role = Literal["operator", "viewer", "shell"]
-"""`shell` is whoever may run commands on a machine of the installation."""
+Role = Literal["operator", "viewer", "shell", "stranger"]
+"""`shell` is whoever may run commands on a machine of the installation; a `stranger` only ever fails to log in."""
 KEPT: Final = 10_000
 """Deeds kept: 3 MB."""
+LOGINS_KEPT: Final = 2000
+"""Logins kept: 0.5 MB."""
 MAX_WORD: Final = 200
 """Characters of who, what and subject."""
 MAX_DETAIL: Final = 2000
@@ -88,7 +92,7 @@ async def note(
         detail: more of it, as JSON can tell it; no secrets, nobody's data.
     """
     try:
-        await redis.execute_command(*_command(keys, detail, who=who, role=role, what=what, subject=subject))  # type: ignore[no-untyped-call]
+        await redis.execute_command(*_command(keys.trail, KEPT, detail, who=who, role=role, what=what, subject=subject))  # type: ignore[no-untyped-call]
     except _TROUBLE as error:
         _lament(what, subject, error)
         return False
@@ -101,25 +105,44 @@ def note_at_once(
 ) -> bool:  # fmt: skip
     """The same over a blocking client."""
     try:
-        redis.execute_command(*_command(keys, detail, who=who, role=role, what=what, subject=subject))  # type: ignore[no-untyped-call]
+        redis.execute_command(*_command(keys.trail, KEPT, detail, who=who, role=role, what=what, subject=subject))  # type: ignore[no-untyped-call]
     except _TROUBLE as error:
         _lament(what, subject, error)
         return False
     return True
 
 
-async def read_trail(redis: Redis, keys: Keys, *, before: str | None = None, count: int = 100) -> list[Deed]:
-    """Read deeds, newest first; `before` is the id of the oldest one read so far. Raises what the client raises."""
-    rows = cast("list[Any]", await redis.xrevrange(keys.trail, f"({before}" if before else "+", "-", count=count))
+async def note_login(
+    redis: Redis, keys: Keys, *, who: str, role: Role, what: str, detail: Mapping[str, Any] | None = None
+) -> bool:
+    """Write a login down, or one that failed, in the same way."""
+    command = _command(keys.logins, LOGINS_KEPT, detail, who=who, role=role, what=what, subject="")
+    try:
+        await redis.execute_command(*command)  # type: ignore[no-untyped-call]
+    except _TROUBLE as error:
+        _lament(what, "", error)
+        return False
+    return True
+
+
+async def read_trail(
+    redis: Redis, keys: Keys, *, before: str | None = None, count: int = 100, logins: bool = False
+) -> list[Deed]:
+    """Read deeds, newest first; `before` is the id of the oldest one read so far. Raises what the client raises.
+
+    With `logins` it reads those instead.
+    """
+    place = keys.logins if logins else keys.trail
+    rows = cast("list[Any]", await redis.xrevrange(place, f"({before}" if before else "+", "-", count=count))
     return [deed for row in rows if (deed := Deed.parse(row)) is not None]
 
 
-def _command(keys: Keys, detail: Mapping[str, Any] | None, **words: str) -> list[str | bytes]:
+def _command(place: str, kept: int, detail: Mapping[str, Any] | None, **words: str) -> list[str | bytes]:
     pairs = [word for name, value in words.items() for word in (name, value[:MAX_WORD])]
     told = orjson.dumps(dict(detail or {}), default=str)
     if len(told) > MAX_DETAIL:
         told = orjson.dumps({"left_out": f"{len(told)} bytes of detail"})
-    return ["XADD", keys.trail, "MAXLEN", "~", str(KEPT), "*", "v", _VERSION, *pairs, "detail", told]
+    return ["XADD", place, "MAXLEN", "~", str(kept), "*", "v", _VERSION, *pairs, "detail", told]
 
 
 def _lament(what: str, subject: str, error: Exception) -> None:

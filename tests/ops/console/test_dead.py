@@ -1,6 +1,7 @@
 """The list of dead letters: groups, filters, pages, and what is done with many."""
 
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +140,26 @@ def test_filters_choose(redis_url: str, ana: httpx.Client, query: str, found: li
     """Each part of the filter, alone and with others; it stays in the fields."""
     add(redis_url, "bot", "shop")
     put(redis_url, letter("m0"), letter("m1", event="Order"), letter("m2", "poison", user="u2"))
-    page = ana.get(f"/dead?{query}")
+    page = ana.get(f"/dead?{query}", follow_redirects=True)
     assert (200, found) == (page.status_code, listed(page))
+    assert "user" not in page.url.params
     name, _, value = query.partition("&")[0].partition("=")
     assert f'name="{name}"' in page.text
     assert f'value="{value}"' in page.text
+
+
+def test_a_filter_by_person_is_sent_beside_the_address(redis_url: str, vic: httpx.Client) -> None:
+    """The form posts it, viewers' too, and leads to an address that does not name whom; nor does a link on the page."""
+    add(redis_url, "bot")
+    put(redis_url, *(letter(f"m{number:02}", user="maria@example.com") for number in range(60)))
+    asked = post(vic, "/dead/-/find", {"user": "maria@example.com", "source": "bot"})
+    assert 303 == asked.status_code
+    page = vic.get(asked.headers["location"])
+    assert 50 == len(listed(page))
+    links = re.findall(r'(?:href|hx-get|action)="([^"]*)"', page.text)
+    assert any("before=" in link and "who=" in link for link in links)
+    assert not [link for link in [asked.headers["location"], *links] if "maria" in link]
+    assert "60 letters" in vic.get(next(unescape(link) for link in links if "/dead/-/count" in link)).text
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,20 @@ def test_a_wrong_token_is_refused(guarded: Running) -> None:
         assert 303 == client.get("/").status_code
 
 
+def test_logins_are_in_the_trail_of_logins(guarded: Running) -> None:
+    """Who and from where; of those that failed only from where and how often, as names may be tokens."""
+    with guarded.client() as client:
+        for _ in range(3):
+            log_in(client, "wrong-token", name="my-secret-token")
+        log_in(client, OPERATOR, name="Ana")
+        shown = client.get("/trail", params={"kind": "logins"}).text
+        assert ("console.login" in shown, "<b>Ana</b>" in shown, "127.0.0.1" in shown) == (True, True, True)
+        assert (1, 1) == (shown.count("times</span> 1"), shown.count("times</span> 2"))
+        assert ("my-secret-token" in shown, "wrong-token" in shown) == (False, False)
+        assert "console.refused" not in client.get("/trail").text
+        assert "Ana" in client.get("/trail", params={"kind": "logins", "q": "ana"}).text
+
+
 def test_a_session_is_new_at_each_login(guarded: Running) -> None:
     """A cookie that somebody planted before the login is worth nothing after it."""
     with guarded.client() as client:

@@ -17,6 +17,8 @@ ROUTES = [(method, route.path) for page in pages() for route in page.routes if i
 LOOKS = [path for method, path in ROUTES if method == "GET"]
 DEEDS = [path for method, path in ROUTES if method != "GET"]
 OPEN = {"/login", "/logout"}
+ASKS = {"/dead/-/find"}
+"""What viewers may send, as it changes nothing and is no GET only to keep persons out of addresses."""
 QUERIES = ("page", "before", "since", "until", "source", "id")
 ODD = ("²", "bot/0-0", "0-0", "0001-01-01T00:00+23:59", "<script>alert(1)</script>")
 
@@ -57,7 +59,7 @@ def test_nobody_changes_a_thing_without_a_right_to(guarded: Running, both: tuple
         viewer.post(filled(path), headers={CSRF_HEADER: token}).status_code,
         operator.post(filled(path)).status_code,
     ]
-    assert [401, 403, 403] == told
+    assert [401, 303 if path in ASKS else 403, 403] == told
 
 
 @pytest.mark.parametrize("path", sorted({*LOOKS} - OPEN - {"/debugger/stream"}))

@@ -105,6 +105,11 @@ class Lane:
         holds = any(h.part or h.ahead or h.claiming or h.blocked for h in self.holdings.values())
         return holds or self._is_shut()
 
+    @property
+    def leaves(self) -> bool:
+        """Whether a partition is leaving: one may be released."""
+        return self.stopping or any(h.leaving for h in self.holdings.values())
+
     def released(self) -> list[Holding]:
         """Partitions that are done leaving: their leases may be handed back."""
         return [

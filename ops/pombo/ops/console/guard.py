@@ -44,8 +44,8 @@ _SAFE: Final = frozenset({"GET", "HEAD"})
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _OPEN: Final = ("/static/", "/login", "/healthz", "/metrics", "/favicon.ico")
 """Where strangers may ask; `/metrics` looks for a token of its own."""
-_ANYONES: Final = frozenset({"/login", "/logout"})
-"""What viewers and strangers may post to."""
+_ANYONES: Final = frozenset({"/login", "/logout", "/dead/-/find"})
+"""What viewers and strangers may post to: what comes in, goes, or asks, and changes nothing."""
 
 _FOREIGN_HOST: Final = (
     "without a token the console answers only to localhost; set POMBO_CONSOLE_TOKEN to reach it by other names"

@@ -1,10 +1,10 @@
 """State: what one console is made of, and what a page gets at through its request."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import cast
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
@@ -16,7 +16,9 @@ from pombo.ops.cli.trouble import trouble
 from pombo.ops.console.access import Attempts, Tokens
 from pombo.ops.console.charts import Charts
 from pombo.ops.console.live import Hub, Seats
+from pombo.ops.console.people import People
 from pombo.ops.console.poller import Poller, Seen
+from pombo.ops.console.refusals import Refusals
 from pombo.ops.console.sessions import Session, Sessions
 from pombo.ops.console.sparks import Sparks
 from pombo.ops.console.tablemaker import TableMaker
@@ -28,6 +30,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets
 from pombo.shared.settings import Settings
+from pombo.shared.trail import note_login
 
 REDIS_TIMEOUT_S = 2.0
 """For one answer of Redis: who looks would rather hear that it is away than wait."""
@@ -54,6 +57,8 @@ class State:
     charts: Charts = field(init=False)
     sparks: Sparks = field(init=False)
     poller: Poller = field(init=False)
+    refusals: Refusals = field(init=False)
+    people: People = field(init=False)
     tables: TableMaker = field(init=False)
     metrics: CollectorRegistry = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -68,6 +73,8 @@ class State:
         self.attempts = Attempts(self.clock)
         self.charts = Charts(self.redis, self.keys, self.clock)
         self.sparks = Sparks(self.redis, self.keys, self.clock)
+        self.people = People(self.secrets, self.clock)
+        self.refusals = Refusals(self._refused, self.clock)
         self.tables = TableMaker(self.clock)
         self.poller = Poller(self._look, self.explain, self.hub, self.clock)
         self.metrics = fleet_registry(self.settings, self.secrets)
@@ -91,6 +98,10 @@ class State:
         variable = "POMBO_REDIS_URL" if self.settings.redis_url else None
         return str(trouble(error, redis_url(self.settings), variable))
 
+    async def _refused(self, detail: Mapping[str, Any]) -> None:
+        what = "console.refused"
+        await note_login(self.redis, self.keys, who="somebody", role="stranger", what=what, detail=detail)
+
     async def _look(self) -> Seen:
         overview = await read_overview(self.redis, self.keys, await self.registry.snapshot())
         await self.charts.stand_in(overview)
@@ -99,6 +110,7 @@ class State:
     async def close(self) -> None:
         """Let go of the connections."""
         await self.tables.close()
+        await self.refusals.flush()
         await self.redis.aclose()
         if "jobs" in self.__dict__:
             self.jobs.close()

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from pombo.ops.console.forms import read_form, text
 from pombo.ops.console.letterquery import LetterQuery
 from pombo.ops.console.mailroom import Mailroom, Survey
 from pombo.ops.console.pages import Nav
@@ -34,6 +35,9 @@ async def show(request: Request) -> Response:
     """The page."""
     state, asked = state_of(request), request.query_params
     room, query, sources = await look(state, asked)
+    if asked.get("user"):
+        # Somebody typed the address, or has it from an older console: it is not kept as it is.
+        return RedirectResponse(query.url(), 303)
     held = await room.held()
     within = [name for name in held if query.wanted.source in {None, name}]
     before = asked.get("before") or None
@@ -55,6 +59,13 @@ async def show(request: Request) -> Response:
         making_url=url("/dead/-/making", source=query.wanted.source),
         known=known, count_url=query.url("/dead/-/count"),
     )  # fmt: skip
+
+
+async def find(request: Request) -> Response:
+    """Take a filter that may name a person, and lead on to the address that does not."""
+    form = await read_form(request)
+    _, query, _ = await look(state_of(request), {name: text(form, name) for name in form})
+    return RedirectResponse(query.url(), 303)
 
 
 async def count(request: Request) -> Response:
@@ -87,7 +98,11 @@ async def look(state: State, asked: Mapping[str, Any]) -> tuple[Mailroom, Letter
     """Where to read, what was asked, and the names of all sources."""
     sources = sorted((await state.registry.snapshot()).sources)
     now = moment(await redis_now(state.redis))
-    return Mailroom(state.redis, state.keys, sources, state.tables), LetterQuery.parse(asked, sources, now), sources
+    return (
+        Mailroom(state.redis, state.keys, sources, state.tables),
+        LetterQuery.parse(asked, sources, now, state.people),
+        sources,
+    )
 
 
 async def chosen_sources(room: Mailroom, query: LetterQuery) -> list[str]:
@@ -119,6 +134,7 @@ def _chosen(groups: Sequence[Group], query: LetterQuery) -> Group | None:
 
 routes = [
     Route("/dead", show),
+    Route("/dead/-/find", find, methods=["POST"]),
     Route("/dead/-/count", count),
     Route("/dead/-/making", making),
     Route("/dead/{source}", of_source),

@@ -179,7 +179,8 @@ def _form(desk: Desk, context: dict[str, Any], status: int = 200) -> Response:
 def _context(desk: Desk, view: LetterView) -> dict[str, Any]:
     letter = view.letter
     return {
-        "view": view, "letter": letter, "told": letter.describe(), "path": desk.path, "source": desk.source.name,
+        "view": view, "letter": letter, "told": letter.describe(), "path": desk.path,
+        "people": desk.state.people, "source": desk.source.name,
         "remedy": remedy(letter.header.reason), "older": desk.older(letter), "draft": view.draft, "diff": None,
         "error": "", "older_ticked": False, "at_of": _instant,
     }  # fmt: skip

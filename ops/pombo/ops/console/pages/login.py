@@ -9,6 +9,7 @@ from pombo.ops.console.guard import keep
 from pombo.ops.console.rendering import page
 from pombo.ops.console.state import session_of, state_of
 from pombo.shared.logs import get_logger
+from pombo.shared.trail import note_login
 
 NAME_CHARACTERS = 40
 
@@ -41,12 +42,15 @@ async def log_in(request: Request) -> Response:
     role = state.tokens.role_of(token)
     if role == "stranger":
         state.attempts.failed(address)
+        await state.refusals.add(address)
         # Not the name: who is in a hurry puts the token there.
         log.warning("console.refused", address=address)
         words = "This token opens nothing here. It is the value of POMBO_CONSOLE_TOKEN or POMBO_CONSOLE_VIEWER_TOKEN."
         return page(request, "login.html", status=401, target=target, problem=words, name=name, over=False)
     session = state.sessions.begin(name or role, role)
     log.info("console.entered", address=address, name=session.name, role=role)
+    where = {"address": address}
+    await note_login(state.redis, state.keys, who=session.name, role=role, what="console.login", detail=where)
     response = RedirectResponse(target, 303)
     keep(request, response, state, session)
     return response

@@ -8,7 +8,7 @@ from pombo.ops.console.pages import Nav
 from pombo.ops.console.rendering import page, there, url
 from pombo.ops.console.state import state_of
 from pombo.shared.deadletters.letter import is_id
-from pombo.shared.trail import KEPT, Deed, read_trail
+from pombo.shared.trail import KEPT, LOGINS_KEPT, Deed, read_trail
 
 nav = Nav("Trail", "/trail", "t", 70, "trail")
 
@@ -18,24 +18,30 @@ READ = 500
 
 
 async def show(request: Request) -> Response:
-    """Deeds, newest first, of somebody or with some word."""
+    """Deeds or logins, newest first, of somebody or with some word."""
     asked = request.query_params
+    logins = asked.get("kind") == "logins"
+    if logins:
+        await state_of(request).refusals.flush()
     wanted, before = asked.get("q", "").strip().casefold(), asked.get("before", "")
     if not is_id(before) or before == "0-0":
         before = ""
-    found, following = await _search(request, wanted, before or None)
+    found, following = await _search(request, wanted, before or None, logins=logins)
+    at = {"kind": "logins" if logins else None, "q": wanted}
     return page(
-        request, "trail.html", deeds=found, q=asked.get("q", ""), kept=KEPT, home=home, before=before,
-        next=following and url("/trail", q=wanted, before=following), first=before and url("/trail", q=wanted),
+        request, "trail.html", deeds=found, q=asked.get("q", ""), kept=LOGINS_KEPT if logins else KEPT, home=home,
+        before=before, logins=logins,
+        next=following and url("/trail", **at, before=following), first=before and url("/trail", **at),
     )  # fmt: skip
 
 
-async def _search(request: Request, wanted: str, before: str | None) -> tuple[list[Deed], str | None]:
+async def _search(request: Request, wanted: str, before: str | None, *, logins: bool) -> tuple[list[Deed], str | None]:
     """The next page of deeds that fit, and the cursor to go on from; None when there are no more."""
     state = state_of(request)
     found: list[Deed] = []
     while True:
-        some = await read_trail(state.redis, state.keys, before=before, count=READ if wanted else PAGE + 1)
+        count = READ if wanted else PAGE + 1
+        some = await read_trail(state.redis, state.keys, before=before, count=count, logins=logins)
         found += [one for one in some if _fits(one, wanted)]
         if len(found) > PAGE:
             return found[:PAGE], found[PAGE - 1].id

@@ -12,6 +12,7 @@ from rq import Queue
 from rq import Worker as JobWorker
 from rq.serializers import JSONSerializer
 
+from pombo.ops.jobcount import failed_of
 from pombo.shared.connection import connect, jobs_url, primaries
 from pombo.shared.settings import Settings
 from pombo.worker.jobs import QUEUE
@@ -127,7 +128,7 @@ def read_jobs(settings: Settings) -> JobsReading:
             "queued": queue.count,
             "running": connection.zcard(queue.started_job_registry.key),
             "scheduled": connection.zcard(queue.scheduled_job_registry.key),
-            "failed": connection.zcard(queue.failed_job_registry.key),
+            "failed": failed_of(connection, queue.failed_job_registry.get_job_ids(cleanup=False)),
         }
         return JobsReading({state: int(count) for state, count in counts.items()}, JobWorker.count(queue=queue))
 

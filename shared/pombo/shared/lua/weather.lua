@@ -1,7 +1,7 @@
 -- Included: how Segment's answers shut, slow and reopen a source.
 --
--- The flow hash (times in ms of Redis' clock): `paused` (any value), `parked` (reason), `parked_at`, `probe_at`,
--- `held_at` (when the hold was asked for), `hold_until`, `last_success`. The breaker: `failures` (in a row, of the fleet),
+-- The flow hash (times in ms of Redis' clock): `paused` (since when; `1` of an older pombo), `parked` (reason),
+-- `parked_at`, `probe_at`, `held_at` (when the hold was asked for), `hold_until`, `last_success`. The breaker: `failures` (in a row, of the fleet),
 -- `broken_at`, `broken_probe_at`, `broken_why`, `closed_at` (when it last closed). The pace: `pace_max` (events/s that met a limit), `pace_at` (when
 -- its curve begins), `throughput` (events/s delivered at best of late, sampled at `sampled_at` with `sampled` events).
 local RAMP_START, RAMP_DOUBLING_MS, RAMP_MS = 100, 500, 5000

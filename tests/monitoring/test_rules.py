@@ -13,7 +13,8 @@ from support.monitoring import MONITORING, alerts, found_program
 
 ALERTS = alerts()
 TESTS = ("tests.yml", "tests-day.yml")
-TEMPLATE = re.compile(r"\{\{ (\$labels\.\w+|\$value(?: \| \w+)?) \}\}")
+TEMPLATE = re.compile(r"\{\{ (\$labels\.\w+|\$value \| (humanize\w*|printf \"%\.0f\")) \}\}")
+"""Each value is written for people: as it is, two million would be 2e+06."""
 
 
 def promtool(*words: str, folder: Path = MONITORING) -> str:
@@ -72,6 +73,15 @@ def test_alert_says_what_it_is(name: str) -> None:
     assert TEMPLATE.sub("", told["summary"] + told["description"]).count("{{") == 0
     if re.search(r"by \(source|^source:", rule["expr"]):
         assert "{{ $labels.source }}" in told["summary"]
+
+
+def test_amtool_accepts_the_example() -> None:
+    """alertmanager.example.yml is a configuration, as Alertmanager's own tool reads it where it is installed."""
+    if shutil.which("amtool") is None:
+        pytest.skip("there is no amtool here; install the package prometheus-alertmanager")
+    words = ["amtool", "check-config", str(MONITORING / "alertmanager.example.yml")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (0, True) == (done.returncode, "SUCCESS" in done.stdout), done.stdout + done.stderr
 
 
 def test_consequences_are_alerts() -> None:

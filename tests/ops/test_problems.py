@@ -93,6 +93,13 @@ def test_a_pause_matters_once_events_wait() -> None:
     assert [("warning", "bot", "paused")] == told(view("bot", flow={"paused": True}, **balanced(queued=1)))
 
 
+def test_a_pause_says_since_when() -> None:
+    """An old one was perhaps forgotten; of one that an older pombo began nobody knows."""
+    (one,) = found(view("bot", flow={"paused": True, "paused_at": NOW - 600_000}))
+    assert "bot — paused: by an operator, for 10 min now; 0 events wait → resume it" == one.line
+    assert "by an operator; 0 events wait" == found(view("bot", flow={"paused": True}))[0].why
+
+
 def test_a_blocked_partition_waits_for_a_person() -> None:
     """What another version stored is never sent by itself."""
     (one,) = found(view("bot", flow={"blocked": {"3": "stored by another version"}}))

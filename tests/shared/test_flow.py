@@ -66,7 +66,9 @@ def test_pace_is_back_when_it_says() -> None:
 async def test_pause_and_resume(redis: Redis, keys: Keys) -> None:
     """A pause holds until it is resumed; a repeat says that nothing changed."""
     assert [True, False] == [await pause(redis, keys, "bot"), await pause(redis, keys, "bot")]
-    assert (await read_flow(redis, keys.of("bot"))).state == "paused"
+    paused = await read_flow(redis, keys.of("bot"))
+    assert paused.state == "paused"
+    assert 0 <= paused.now - (paused.paused_at or 0) < 60_000
     assert [True, False] == [await resume(redis, keys, "bot"), await resume(redis, keys, "bot")]
     assert (await read_flow(redis, keys.of("bot"))).state == "active"
 

@@ -252,7 +252,8 @@ def _gate(view: SourceView, now: int) -> Iterator[Problem]:
     elif flow.paused:
         severity: Severity = "warning" if _waiting(view) else "note"
         action = Action("resume it", f"pombo sources resume {name}", f"/sources/{name}")
-        yield Problem(severity, name, "paused", f"by an operator; {waiting} wait", action)
+        since = "" if flow.paused_at is None else f", for {age((now - flow.paused_at) / 1000)} now"
+        yield Problem(severity, name, "paused", f"by an operator{since}; {waiting} wait", action)
     elif flow.held_until is not None:
         left = (flow.held_until.timestamp() * 1000 - now) / 1000
         why = f"Segment asked to wait {age(max(0.0, left))} more; {waiting} wait, and it goes on by itself"

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from redis.asyncio import Redis
 
+from pombo.ops.jobcount import failed_of
 from pombo.shared.connection import connect, jobs_url, primaries
 from pombo.shared.settings import Settings
 from pombo.worker.jobs import queue, worker_count
@@ -124,7 +125,7 @@ def read_jobs(settings: Settings) -> JobsReading:
             "queued": jobs.count,
             "running": connection.zcard(jobs.started_job_registry.key),
             "scheduled": connection.zcard(jobs.scheduled_job_registry.key),
-            "failed": connection.zcard(jobs.failed_job_registry.key),
+            "failed": failed_of(connection, jobs.failed_job_registry.get_job_ids(cleanup=False)),
         }
         return JobsReading({state: int(count) for state, count in counts.items()}, worker_count(jobs))
 

@@ -35,6 +35,8 @@ class Flow:
     probe_at: int | None = None
     """When the next probe may see whether it is repaired."""
     paused: bool = False
+    paused_at: int | None = None
+    """Since when; None when it is not, or an older pombo paused it."""
     hold_until: int | None = None
     """End of the last hold, over or not."""
     last_success: int | None = None
@@ -63,6 +65,7 @@ class Flow:
             parked_at=_time(text, "parked_at"),
             probe_at=_time(text, "probe_at"),
             paused="paused" in text,
+            paused_at=at if (at := _time(text, "paused") or 0) > 1 else None,
             hold_until=None if (_time(text, "held_at") or 0) > now + CLOCK_BACK_MS else _time(text, "hold_until"),
             last_success=_time(text, "last_success"),
             broken_at=_time(text, "broken_at"),

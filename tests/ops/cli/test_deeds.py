@@ -84,7 +84,7 @@ def test_a_trail_that_cannot_be_written_stops_no_repair(pombo: Cli, sync_redis: 
     finally:
         sync_redis.config_set("maxmemory", 0)
     assert (0, "source bot is paused; `pombo sources resume bot`\n") == (answer.code, answer.out)
-    assert b"1" == sync_redis.hget(Keys().of("bot").flow, "paused")
+    assert sync_redis.hexists(Keys().of("bot").flow, "paused")
 
 
 @pytest.mark.parametrize(

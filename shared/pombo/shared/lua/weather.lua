@@ -1,10 +1,11 @@
 -- Included: how Segment's answers shut, slow and reopen a source.
 --
--- The flow hash (times in ms of Redis' clock): `paused` (any value), `parked` (reason), `parked_at`, `probe_at`,
--- `held_at` (when the hold was asked for), `hold_until`, `last_success`, `witness` (when the request was sent that was
--- accepted last). The breaker: `failures` (in a row, of the fleet), `broken_at`, `broken_probe_at`, `broken_why`,
--- `closed_at` (when it last closed). The pace: `pace_max` (events/s that met a limit), `pace_at` (when its curve begins),
--- `throughput` (events/s delivered at best of late, sampled at `sampled_at` with `sampled` events).
+-- The flow hash (times in ms of Redis' clock): `paused` (since when; `1` of an older pombo), `parked` (reason),
+-- `parked_at`, `probe_at`, `held_at` (when the hold was asked for), `hold_until`, `last_success`, `witness` (when the
+-- request was sent that was accepted last). The breaker: `failures` (in a row, of the fleet), `broken_at`,
+-- `broken_probe_at`, `broken_why`, `closed_at` (when it last closed). The pace: `pace_max` (events/s that met a limit),
+-- `pace_at` (when its curve begins), `throughput` (events/s delivered at best of late, sampled at `sampled_at` with
+-- `sampled` events).
 local RAMP_START, RAMP_DOUBLING_MS, RAMP_MS = 100, 500, 5000
 local BREAK_AFTER = 5
 local TRIAL_SHARE, TRIAL_LEAST_MS, TRIAL_MOST_MS = 0.1, 1000, 5000

@@ -43,19 +43,19 @@ class RecordingLink(Link):
 
 @dataclass
 class ShiftedClock(SystemClock):
-    """The machine's clocks, with a monotonic one that can be put ahead."""
+    """The machine's clocks, but for a monotonic one that stands still, as Redis' does, until it is put ahead."""
 
     ahead_s: float = 0.0
 
     def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_s
+        return 1000.0 + self.ahead_s
 
 
 @dataclass
 class StoredSource:
     """A source without registry: its ledger is there, its partitions 0 and 1 are leased to `LEASE`.
 
-    Redis' clock stands still from `set_up` on; `wait_ms` has it go on.
+    Redis' clock stands still from `set_up` on, and so do those of the stores.
     """
 
     redis: Redis
@@ -79,7 +79,7 @@ class StoredSource:
         """A worker's store, as a new process would make it."""
         link = RecordingLink(self.redis)
         link.calls = self.calls
-        return SourceStore(link, self.keys, source or self.source, clock or SystemClock())
+        return SourceStore(link, self.keys, source or self.source, clock or ShiftedClock())
 
     async def append(self, partition: int, *entries: Sequence[str]) -> None:
         """Enqueue messageIds, a record batch for each sequence of them."""
@@ -161,11 +161,6 @@ class StoredSource:
     async def now_ms(self) -> int:
         """Redis' clock."""
         return await redis_now(self.redis)
-
-    def wait_ms(self, more: int) -> None:
-        """Let so much time pass."""
-        assert isinstance(self.redis, StoppedRedis)
-        self.redis.now_us += 1000 * more
 
 
 def whole(*parts: Part) -> Chunk:

@@ -39,8 +39,9 @@ REMEDIES: Final[dict[Reason, Remedy]] = {
         "Requests with this event failed again and again, while others of the source went through.",
         "Look at the attempts. If the fault was Segment's and is over, redrive; else edit it first.",
         False,
-        "Requests with this event alone failed ten times while others of its source went through. Look at the "
-        "answers in its history; then redrive it, or repair it with `pombo dead edit`.",
+        "Requests with this event alone failed ten times while others of its source went through, or fifty times "
+        "with nothing else left to send. Look at the answers in its history; then redrive it, or repair it with "
+        "`pombo dead edit`.",
     ),
     "expired": Remedy(
         "Expired",

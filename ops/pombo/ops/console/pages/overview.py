@@ -29,7 +29,7 @@ ROWS = 25
 """Sources shown; the others are on their own page. A tick of the page stays below 60 kB however many there are."""
 PROBLEMS = 8
 """Shown at once; some more unfold."""
-MOST_PROBLEMS = 12
+MOST_PROBLEMS = 10
 """Shown or unfolded, of each kind; what is wrong with the others is on the page of sources."""
 
 LANES = 30

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bench.plan import FULL
 from bench.processes import Sample, between, cpu_us_per_event, growth, rate, watch
 from bench.sink import Tally
 from bench.stage import AnySink, Stage, TrialError
@@ -18,6 +19,8 @@ class Delivery:
     """CPU that the worker used until its first sample with a delivered event."""
     server_cpu_us: float
     """CPU of the server for each event, start included."""
+    part: tuple[float, float]
+    """Of the delivery, that is steady."""
 
     @property
     def rate(self) -> float:
@@ -28,13 +31,14 @@ class Delivery:
     def steady(self) -> list[Sample]:
         """The samples without start and end; raises `TrialError` when they are too few."""
         try:
-            return between(self.samples, self.events)
+            low, high = self.part
+            return between(self.samples, self.events, low=low, high=high)
         except ValueError as error:
             raise TrialError(str(error)) from None
 
     @property
     def steady_rate(self) -> float:
-        """Events a second, between a tenth and nineteen twentieths."""
+        """Events a second, in the steady part."""
         return rate(self.steady)
 
     @property
@@ -61,6 +65,7 @@ def deliver(
     redis_url: str | None = None,
     sink: AnySink | None = None,
     every_s: float = 0.02,
+    part: tuple[float, float] = FULL.steady,
 ) -> Delivery:
     """Have `pombo worker` deliver the `count` events that are queued, and watch it.
 
@@ -77,4 +82,4 @@ def deliver(
     if not samples or samples[-1].delivered < count:
         raise TrialError(f"only {samples[-1].delivered if samples else 0} of {count} events were delivered")
     begun = next(one for one in samples if one.delivered)
-    return Delivery(samples, sink.take(), count, begun.cpu, (stage.server_cpu() - server) / count * 1e6)
+    return Delivery(samples, sink.take(), count, begun.cpu, (stage.server_cpu() - server) / count * 1e6, part)

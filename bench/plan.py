@@ -42,6 +42,8 @@ class Plan:
     """For which the gateway is under load, each way."""
     starts: int
     imports: int
+    steady: tuple[float, float] = (0.1, 0.95)
+    """The part of a delivery that is measured: its start and its end are left out."""
 
 
 FULL = Plan(
@@ -97,4 +99,5 @@ QUICK = Plan(
     gateway_s=0.3,
     starts=1,
     imports=1,
+    steady=(0.0, 1.0),  # So few events may be delivered between two looks.
 )

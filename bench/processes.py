@@ -62,7 +62,7 @@ def watch(process: "Popen[Any]", delivered: Callable[[], int], total: int, *, ev
 
 
 def between(samples: Sequence[Sample], total: int, *, low: float = 0.1, high: float = 0.95) -> list[Sample]:
-    """The steady part of a delivery: from a tenth of its events to nineteen twentieths, its start and end left out.
+    """The steady part of a delivery: by default from a tenth of its events to nineteen twentieths.
 
     Raises:
         ValueError: the samples are too few.

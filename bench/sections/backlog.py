@@ -28,7 +28,7 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
     empty = _empty(stage)
     say(f"{plan.backlog_events:,} events")
     stage.fill(plan.backlog_events)
-    drained = deliver(stage, plan.backlog_events)
+    drained = deliver(stage, plan.backlog_events, part=plan.steady)
     found["backlog.growth"] = drained.growth
     found["backlog.peak_rss"] = max(one.rss for one in drained.steady)
     found["backlog.rate"] = drained.rate

@@ -21,7 +21,7 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
 def _pombo(stage: Stage, plan: Plan) -> Result:
     stage.clear()
     stage.fill(plan.drain_events)
-    seen = deliver(stage, plan.drain_events, processes=PROCESSES)
+    seen = deliver(stage, plan.drain_events, processes=PROCESSES, part=plan.steady)
     return named("crew", {"rate": seen.rate, "cpu_us": seen.cpu_us})
 
 

@@ -32,7 +32,7 @@ def measure(stage: Stage, plan: Plan, say: Say) -> Runs:
 def _pombo(stage: Stage, plan: Plan, sizes: list[int]) -> Result:
     stage.clear()
     stage.fill(plan.drain_events)
-    seen = deliver(stage, plan.drain_events)
+    seen = deliver(stage, plan.drain_events, part=plan.steady)
     sizes[:] = [seen.request_events]
     found = {
         "rate": seen.rate,

@@ -24,7 +24,7 @@ def _pombo(stage: Stage, plan: Plan) -> Result:
     try:
         stage.clear(sink_url=sink.url)
         stage.fill(plan.slow_events)
-        seen = deliver(stage, plan.slow_events, sink=sink)
+        seen = deliver(stage, plan.slow_events, sink=sink, part=plan.steady)
     finally:
         sink.close()
     return named("latency", {"rate": seen.rate, "cpu_us": seen.cpu_us, "request_events": seen.request_events})

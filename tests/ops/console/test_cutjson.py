@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from pombo.ops.console.cutjson import DEEPER, completed, parsed, shallow
 
+NUMBERS = st.integers(min_value=-(2**63), max_value=2**64 - 1)
+"""What 64 bits hold: longer ones are read as the nearest float."""
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
+    st.none() | st.booleans() | NUMBERS | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=12,
 )

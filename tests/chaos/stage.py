@@ -120,7 +120,7 @@ class Stage:
         while True:
             self._jobs += 1
             process = self.world.process(f"job-{self._jobs}")
-            desk = Desk(redis=SimRedis(process), keys=Keys(), job=job)
+            desk = Desk(redis=SimRedis(process), keys=Keys(), job=job, clock=process.clock)
             run = process.start(Redrive(desk, "bot", ALL).run())
             await self.until(lambda p=process, r=run: r.done() or not p.lives, "end of the redrive")  # type: ignore[misc]
             if process.lives and not isinstance(run.exception(), UnknownSourceError):

@@ -1,7 +1,12 @@
+import signal
+from contextlib import suppress
+
 import pytest
 from redis import Redis
+from rq.exceptions import StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
 
 from pombo.shared.deadletters import Filter
 from pombo.worker.jobs.criteria import NOBODY
@@ -54,6 +59,22 @@ def test_a_living_worker_keeps_its_job(sync_redis: Redis, worker: JobWorker) -> 
     assert ([], []) == reclaim(queue(sync_redis))
     assert SIGN_OF_LIFE_S - 5 <= sync_redis.ttl(execution.key) <= SIGN_OF_LIFE_S
     assert "started" == stored(sync_redis, job).get_status()
+    worker.close()
+
+
+def test_a_stop_that_python_drops_is_heeded(worker: JobWorker) -> None:
+    """What the signal's handler raises is lost in a finaliser; the next sign of life ends a worker that does no job."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with suppress(StopRequested):
+            worker.request_stop(signal.SIGTERM, None)  # type: ignore[no-untyped-call]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with pytest.raises(StopRequested):
+        worker.heartbeat()
+    worker.set_state(WorkerStatus.BUSY)
+    worker.heartbeat()
     worker.close()
 
 

@@ -27,6 +27,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import now
+from rq.worker import WorkerStatus
 
 from pombo.shared.connection import connect, jobs_url, transient
 from pombo.shared.lifeline import PARENT_FD, die_with_parent
@@ -89,7 +90,7 @@ class JobWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Kill the running job, if there is one; called by the signal handler."""
-        self.told_to_stop = True
+        self.told_to_stop = self._stop_requested = True
         if self.horse_pid:
             self.kill_horse()
 
@@ -119,7 +120,14 @@ class JobWorker(Worker):
         self.connection.zrem(self._jobs.started_job_registry.key, run.composite_key)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
-        """Give a sign of life, and be known as a worker, too: Redis may have lost all that it knew."""
+        """Give a sign of life, and be known as a worker, too: Redis may have lost all that it knew.
+
+        Raises:
+            StopRequested: it was told to stop. The handler of the signal raises that as well, but where it comes in
+                the midst of a finaliser, or of a line of the log, Python drops it.
+        """
+        if self.told_to_stop and self.get_state() != WorkerStatus.BUSY:
+            raise StopRequested
         super().heartbeat(timeout, pipeline)
         worker_registration.register(self, pipeline)
 

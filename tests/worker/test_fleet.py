@@ -11,11 +11,9 @@ from pombo.shared.clock import SystemClock
 from pombo.shared.flow import read_flow
 from pombo.shared.scripts import Argument, script
 from pombo.shared.sources import Source
-from pombo.worker.answers import Answer
-from pombo.worker.direct import DirectTransport
 from pombo.worker.fleet import BeatGuard, Fleet
-from pombo.worker.transport import Request
 from pombo.worker.vitals import Vitals
+from support.lateanswers import LateAnswers
 from support.world import WRITE_KEY, World, body
 
 
@@ -52,20 +50,12 @@ async def test_a_zombie_harms_nobody(world: World) -> None:
     """A worker whose partition was taken over while its request was under way settles nothing."""
     source = await world.add()
     world.sim.set_plan([{"when": {"requests": 1}, "answer": {"status": 400}}])
-    taken_over, answered = asyncio.Event(), asyncio.Event()
-
-    class Late(DirectTransport):
-        async def post(self, request: Request) -> Answer:
-            answer = await super().post(request)
-            answered.set()
-            await taken_over.wait()
-            return answer
-
+    late = LateAnswers()
     await world.append(source, 0, [body("a")])
-    world.start(transport=Late())
-    await answered.wait()
+    world.start(transport=late)
+    await late.answered.wait()
     await world.redis.set(world.keys.of("bot").lease(0), "another:token")
-    taken_over.set()
+    late.let_through.set()
     await world.drained()
     # Had it settled what it was told, the event would be dead.
     assert (["a"], []) == (world.kept(), await world.letters())

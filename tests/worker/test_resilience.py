@@ -16,6 +16,7 @@ from pombo.worker.limit import Closed
 from pombo.worker.parts import Room
 from pombo.worker.store import Claim
 from pombo.worker.transport import Request
+from support.lateanswers import LateAnswers
 from support.world import World, body
 
 DAY_MS = 24 * 3600 * 1000
@@ -129,20 +130,12 @@ async def test_late_evidence_does_not_park(world: World) -> None:
     """A refusal of the old key that arrives after the key was replaced parks nothing."""
     source = await world.add()
     world.sim.set_plan([{"when": {"key": "k" * 32}, "answer": {"status": 401}}])
-    refused, rotated = asyncio.Event(), asyncio.Event()
-
-    class Late(DirectTransport):
-        async def post(self, request: Request) -> Answer:
-            answer = await super().post(request)
-            refused.set()
-            await rotated.wait()
-            return answer
-
+    late = LateAnswers()
     await world.append(source, 0, [body("a")])
-    world.start(transport=Late())
-    await refused.wait()
+    world.start(transport=late)
+    await late.answered.wait()
     await world.registry.rotate_key("bot", "n" * 32)
-    rotated.set()
+    late.let_through.set()
     await world.drained()
     assert ["a"] == world.kept("n" * 32)
     assert not await parked(world)

@@ -23,7 +23,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, new_secret
 from pombo.shared.settings import Settings
-from support.programs import Program, end_all, processes_with, program
+from support.programs import Program, end_all, processes_with, program, stripped_environment
 from support.waiting import until
 
 WRITE_KEY = "k" * 32
@@ -214,10 +214,9 @@ def test_the_greeting_is_the_first_thing_to_read(home: Path, start: Start) -> No
 def test_a_terminal_shows_the_greeting_and_what_goes_wrong(home: Path) -> None:
     """No line a process and request, unless somebody asks for them; Ctrl-C ends it."""
     ours, its = pty.openpty()
-    environment = {"POMBO_HOME": str(home), "POMBO_METRICS_PORT": "0"}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
+    environment = stripped_environment() | {"POMBO_HOME": str(home), "POMBO_METRICS_PORT": "0"}
     command = [sys.executable, "-m", "pombo.ops.cli", "up"]
-    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=kept | environment, cwd=home.parent) as up:
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment, cwd=home.parent) as up:
         os.close(its)
         shown = b""
         while b"stop      Ctrl-C" not in shown:

@@ -26,6 +26,7 @@ from pombo.shared.connection import connect
 from pombo.shared.keys import Keys
 from pombo.shared.secrets import SECRET_FILE, ensure_secret_file
 from support.oracle import Findings, Issued, judge
+from support.programs import stripped_environment
 from support.servers import Server, Shape
 from support.waiting import DEADLINE_S, until
 
@@ -235,7 +236,7 @@ class Installation:
         self._server = EmbeddedServer(self.home, server_bin=server_bin)
         self._victim: Server | None = None
         self.children: list[Child] = []
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")} | {
+        self._env = stripped_environment() | {
             "POMBO_HOME": str(self.home),
             "POMBO_METRICS_PORT": "0",
             "POMBO_LOG_FORMAT": "json",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
+import pytest
 from redis import Redis
 from rq.job import Job
 from rq.serializers import JSONSerializer
@@ -17,6 +18,15 @@ from pombo.shared.deadletters import LetterHeader
 from pombo.shared.keys import Keys
 from pombo.worker.jobs import queue
 from pombo.worker.jobs.upkeep import reclaim
+from support.programs import strip_environment
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, folder: Path, **settings: str) -> None:
+    """Have this process, and those it starts, run in a folder with these settings and no other."""
+    strip_environment(monkeypatch)
+    for name, value in {"POMBO_LOG_LEVEL": "error", **settings}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)
 
 
 def bury(redis: Redis, *ids: str, reason: str = "poison", namespace: str = "pombo") -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from support.waiting import DEADLINE_S, until
 
 SECRET = "pbs_a-secret-for-tests-and-nothing-else"
@@ -16,6 +18,12 @@ SECRET = "pbs_a-secret-for-tests-and-nothing-else"
 def stripped_environment() -> dict[str, str]:
     """The environment of this process without any `POMBO_*`."""
     return {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
+
+
+def strip_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every `POMBO_*` out of the environment of this process, for the time of a test."""
+    for name in os.environ.keys() - stripped_environment().keys():
+        monkeypatch.delenv(name)
 
 
 class Program:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from bench.peers import find
 
+from support.programs import stripped_environment
+
 SUPPORT = Path(__file__).resolve().parent
 WITHIN_S = 60.0
 
@@ -53,8 +55,7 @@ def six_calls(language: str, url: str, key: str, calls: list[dict[str, Any]]) ->
 
 def plain_environment() -> dict[str, str]:
     """The environment of this process without any `POMBO_*`, and without proxies."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("POMBO_")}
-    return {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}
+    return {name: value for name, value in stripped_environment().items() if not name.lower().endswith("_proxy")}
 
 
 def _missing(package: str) -> None:

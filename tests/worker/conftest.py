@@ -1,4 +1,4 @@
-"""A world for each worker test."""
+"""What workers' tests share: a world, and a source."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,3 +25,10 @@ async def world(redis: Redis, redis_url: str, keys: Keys, secrets: Secrets) -> A
             await worker.pool._tools.transport.close()
         for client in made.clients:
             await client.aclose()
+
+
+@pytest.fixture
+async def bot(redis: Redis, keys: Keys, secrets: Secrets) -> str:
+    """A source with 2 partitions."""
+    await Registry(redis, keys, secrets).add("bot", "k" * 32, partitions=2)
+    return "bot"

@@ -15,7 +15,6 @@ from typing import Any
 import orjson
 import pytest
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import ConnectionError
 from rq.job import Job, _current_job
 from rq.timeouts import JobTimeoutException
@@ -45,7 +44,7 @@ from pombo.worker.jobs import (
 from pombo.worker.jobs.criteria import NOBODY
 from pombo.worker.jobs.frame import Desk, Task, perform
 from pombo.worker.jobs.runs import RUN
-from support.jobprocess import bury, fetch, given_up, jobs_process, queued, result, running_job
+from support.jobprocess import bury, fetch, given_up, jobs_process, queued, result, running_job, set_environment
 from support.jobs import do_jobs
 from support.programs import exists
 from support.waiting import until
@@ -58,18 +57,7 @@ SLOW = 200.0
 
 @pytest.fixture(autouse=True)
 def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("POMBO_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
-    monkeypatch.setenv("POMBO_LOG_LEVEL", "error")
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-async def bot(redis: AsyncRedis, keys: Keys, secrets: Secrets) -> str:
-    """A source with 2 partitions."""
-    await Registry(redis, keys, secrets).add("bot", "k" * 32, partitions=2)
-    return "bot"
+    set_environment(monkeypatch, tmp_path, POMBO_REDIS_URL=redis_url)
 
 
 async def set_retention() -> None:

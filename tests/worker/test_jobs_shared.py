@@ -1,6 +1,5 @@
 """Installations that share a Redis for jobs, and nothing else: each sees, cancels and runs its own."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, new_secret
 from pombo.worker.jobs import enqueue_redrive, queue
 from pombo.worker.jobs.schedule import Schedule
-from support.jobprocess import bury, fetch, jobs_process, queued
+from support.jobprocess import bury, fetch, jobs_process, queued, set_environment
 from support.jobs import JumpingClock
 from support.servers import unix
 from support.waiting import until
@@ -35,11 +34,7 @@ def urls() -> Iterator[dict[str, str]]:
 
 @pytest.fixture(autouse=True)
 def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("POMBO_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("POMBO_JOBS_REDIS_URL", redis_url)
-    monkeypatch.setenv("POMBO_LOG_LEVEL", "error")
-    monkeypatch.chdir(tmp_path)
+    set_environment(monkeypatch, tmp_path, POMBO_JOBS_REDIS_URL=redis_url)
 
 
 async def prepared(urls: dict[str, str], **options: float) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import orjson
 import pytest
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 from rq.job import Job
 
 from pombo.ops.jobboard import JobView, cancel, find_job
@@ -21,7 +20,17 @@ from pombo.shared.keys import Keys
 from pombo.shared.registry import Registry
 from pombo.shared.secrets import Secrets, new_secret
 from pombo.worker.jobs import enqueue_discard, enqueue_export, enqueue_import, enqueue_redrive, queue
-from support.jobprocess import bury, fetch, given_up, jobs_process, queued, result, running_job, with_a_worker
+from support.jobprocess import (
+    bury,
+    fetch,
+    given_up,
+    jobs_process,
+    queued,
+    result,
+    running_job,
+    set_environment,
+    with_a_worker,
+)
 from support.programs import exists
 from support.servers import unix
 from support.waiting import until
@@ -32,19 +41,7 @@ MANY = 3000
 
 @pytest.fixture(autouse=True)
 def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("POMBO_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
-    monkeypatch.setenv("POMBO_LOG_LEVEL", "error")
-    monkeypatch.setenv("POMBO_EXPORT_DIR", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-async def bot(redis: AsyncRedis, keys: Keys, secrets: Secrets) -> str:
-    """A source with 2 partitions."""
-    await Registry(redis, keys, secrets).add("bot", "k" * 32, partitions=2)
-    return "bot"
+    set_environment(monkeypatch, tmp_path, POMBO_REDIS_URL=redis_url, POMBO_EXPORT_DIR=str(tmp_path))
 
 
 @pytest.fixture

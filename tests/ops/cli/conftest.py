@@ -12,14 +12,13 @@ import pytest
 
 from ops.cli.commands import DEADLINE_S, WRITE_KEY, Answer, Cli
 from pombo.ops.cli import main
-from support.programs import SECRET
+from support.programs import SECRET, strip_environment
 
 
 @pytest.fixture
 def place(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder and an environment of the test's own, with an empty Redis."""
-    for name in [name for name in os.environ if name.startswith("POMBO_")]:
-        monkeypatch.delenv(name)
+    strip_environment(monkeypatch)
     monkeypatch.setenv("POMBO_REDIS_URL", redis_url)
     monkeypatch.setenv("POMBO_SECRET_KEY", SECRET)
     monkeypatch.setenv("POMBO_METRICS_PORT", "0")

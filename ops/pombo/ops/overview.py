@@ -16,7 +16,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
-from pombo.shared.scripts import script
+from pombo.shared.scripts import paired, script
 from pombo.shared.sources import Source
 from pombo.worker.membership import PACE, silence
 
@@ -217,8 +217,8 @@ async def read_sources(redis: Redis, keys: Keys, sources: Sequence[Source], now:
     """Read some sources in two round trips; `now` is Redis' clock in milliseconds."""
     every = [keys.of(source.name) for source in sources]
     replies = await script("glance").aeach(redis, [(of.ledger, of.flow) for of in every])
-    ledgers = [Ledger.parse(_fields(ledger)) for ledger, _ in replies]
-    flows = [Flow.parse(_fields(flow), now) for _, flow in replies]
+    ledgers = [Ledger.parse(paired(ledger)) for ledger, _ in replies]
+    flows = [Flow.parse(paired(flow), now) for _, flow in replies]
     holding = [s for s, one in zip(sources, ledgers, strict=True) if one.queued or one.in_flight or one.queued_bytes]
     heads = await _heads(redis, keys, holding)
     told = zip(sources, flows, ledgers, strict=True)
@@ -253,10 +253,6 @@ def _of_one(told: Sequence[bytes]) -> Sequence[Head]:
         for first, lease in zip(told[::2], told[1::2], strict=True)
         if first
     ]
-
-
-def _fields(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _owner(lease: bytes) -> str:

@@ -17,7 +17,7 @@ from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
 from pombo.shared.losses import Losses, read_fleet_losses
 from pombo.shared.registry import Snapshot
-from pombo.shared.scripts import script
+from pombo.shared.scripts import paired, script
 from pombo.shared.sources import Source
 
 RECORD_VERSION = "1"
@@ -164,7 +164,7 @@ class Recount:
     def parse(cls, reply: Sequence[Any]) -> Self:
         """Read the reply of `recount.lua`."""
         fields, dead, dead_bytes, losses, table, *rows = reply
-        ledger = Ledger.parse(dict(zip(fields[::2], fields[1::2], strict=True)))
+        ledger = Ledger.parse(paired(fields))
         partitions = (Partition.parse(p, row) for p, row in enumerate(rows))
         return cls(ledger, dead, dead_bytes, tuple(partitions), Losses.parse(losses), State.parse(table))
 

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from pombo.shared.clock import moment
 from pombo.shared.keys import Keys
 from pombo.shared.ledger import Ledger
-from pombo.shared.scripts import script
+from pombo.shared.scripts import paired, script
 
 WHY = "a failover, a flush, or a restart that lost its last writes"
 
@@ -42,8 +42,7 @@ class Loss:
     def parse(cls, entry: Sequence[Any]) -> Self:
         """Read a stream entry; that of a newer pombo has a kind that nobody here knows, and is kept."""
         entry_id, found = entry
-        pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
-        fields = {name.decode(): value.decode() for name, value in pairs}
+        fields = {name.decode(): value.decode() for name, value in paired(found).items()}
         return cls(entry_id.decode(), fields.pop("kind", ""), fields)
 
     @property

@@ -36,7 +36,7 @@ from pombo.shared.options import (
     merged,
     validated,
 )
-from pombo.shared.scripts import Argument, script
+from pombo.shared.scripts import Argument, paired, script
 from pombo.shared.secrets import SealedKeys, Secrets, digest, new_id_key
 from pombo.shared.sources import Source
 
@@ -279,7 +279,7 @@ class Registry:
         """All sources and the version, read at one moment."""
         keys = [self._keys.sources, self._keys.version]
         version, stored = await script("snapshot").acall(self._redis, keys, [])
-        return _snapshot(version, dict(zip(stored[::2], stored[1::2], strict=True)))
+        return _snapshot(version, paired(stored))
 
     async def list(self) -> builtins.list[Source]:
         """All readable sources by name; `snapshot` names the unreadable ones."""

@@ -58,6 +58,11 @@ class Script:
                 return [await self.acall(redis, keys, ()) for keys in all_keys]
 
 
+def paired(told: Any) -> dict[bytes, bytes]:
+    """Fields with their values, of a hash or an entry, as a dict: a script tells them in one flat list."""
+    return told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+
+
 def _read(name: str) -> str:
     return files("pombo.shared").joinpath("lua", f"{name}.lua").read_text("utf-8")
 

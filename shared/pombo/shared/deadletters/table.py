@@ -18,7 +18,7 @@ from pombo.shared.deadletters.kind import UNREADABLE, Kind
 from pombo.shared.deadletters.letter import order
 from pombo.shared.deadletters.rows import SIZE, Rows, Wanted, hash_of
 from pombo.shared.keys import SourceKeys
-from pombo.shared.scripts import script
+from pombo.shared.scripts import paired, script
 
 VERSION = "1"
 CHUNK = 32_768
@@ -175,10 +175,8 @@ class Table:
 async def look(redis: Redis, of: SourceKeys) -> tuple[State, dict[int, Stored]]:
     """Read how the table stands, and its groups by number."""
     state, told = await script("dead_look").acall(redis, [of.dead, of.dead_table, of.dead_groups], [])
-    if not isinstance(told, dict):
-        told = dict(zip(told[::2], told[1::2], strict=True))
     seen = State.parse(state)
-    return seen, _groups(told) if seen.version == VERSION else {}
+    return seen, _groups(paired(told)) if seen.version == VERSION else {}
 
 
 def _groups(told: dict[bytes, bytes]) -> dict[int, Stored]:

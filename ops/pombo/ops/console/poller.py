@@ -80,8 +80,7 @@ class Reading:
                 worst.setdefault(one.source, one)
         found = [(row, worst.get(row.view.name)) for row in self.rows]
         found.sort(key=lambda one: RANKS[one[1].severity] if one[1] else len(RANKS))
-        urgent = [(row, one if one and one.severity != "note" else None, one is not None) for row, one in found]
-        return [Entry(row, one, noted and one is None) for row, one, noted in urgent]
+        return [_entry(row, one) for row, one in found]
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -177,6 +176,11 @@ class Poller:
         self._looks.clear()
         last = self.latest
         self.latest = Reading(last.at, last.look, last.before, last.recent, Away(known.since if known else now, words))
+
+
+def _entry(row: Row, worst: Problem | None) -> Entry:
+    noted = worst is not None and worst.severity == "note"
+    return Entry(row, None if noted else worst, noted)
 
 
 def tick(reading: Reading) -> dict[str, object]:
